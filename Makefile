@@ -1,0 +1,138 @@
+# SOSI-GW. `make help` lists the targets.
+
+# ---------------------------------------------------------------------------------------------
+# The architecture: for each library, what it may include and call. Downward only; a library is
+# compiled with the include path of these alone, and its unit tests link these archives alone.
+# Order: bottom to top.
+LIBS := base  fcgi xml dsig pki http db cache  conf soap idcard sts cards access audit cluster \
+	proxy ops keep ctl
+
+USES_base    :=
+USES_fcgi    := base
+USES_xml     := base
+USES_dsig    := xml base
+USES_pki     := base
+USES_http    := base
+USES_db      := base
+USES_cache   := base
+# domain
+USES_conf    := db base
+USES_soap    := xml base
+USES_idcard  := pki dsig xml base
+USES_sts     := idcard soap conf http pki dsig xml base
+USES_cards   := idcard conf cache db pki dsig xml base
+USES_access  := conf db base
+USES_audit   := conf db base
+USES_cluster := conf db base
+# applications
+USES_proxy   := audit access cards sts idcard soap conf http fcgi cache db pki dsig xml base
+USES_ops     := $(USES_proxy)
+USES_keep    := cluster audit conf http db pki base
+USES_ctl     := cluster audit cards access idcard conf cache db pki dsig xml base
+
+PROGRAMS := proxy card housekeeper sosigwctl
+USES_prog_proxy       := proxy cluster $(USES_proxy)
+USES_prog_card        := ops cluster $(USES_ops)
+USES_prog_housekeeper := keep $(USES_keep)
+USES_prog_sosigwctl   := ctl $(USES_ctl)
+
+# ---------------------------------------------------------------------------------------------
+SAN ?=
+CC := gcc
+OPT := -O2 -g
+ifeq ($(SAN),address)
+OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else ifeq ($(SAN),undefined)
+OPT := -O1 -g -fsanitize=undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else ifeq ($(SAN),thread)
+OPT := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+else ifneq ($(SAN),)
+$(error SAN is address, undefined or thread)
+else
+HARDEN := -D_FORTIFY_SOURCE=2
+endif
+B := build/$(or $(SAN),plain)
+
+VERSION := 0.1.0
+PACKAGES := fcgi libxml-2.0 xmlsec1-openssl openssl libpq libmemcached libcurl jansson
+# libfcgi has no .pc file in Debian 12, nor has inih under that name
+CFLAGS_ALL := -std=c11 -D_GNU_SOURCE -DSOSIGW_VERSION='"$(VERSION)"' $(OPT) $(HARDEN) \
+	-Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith \
+	-Wwrite-strings -Wcast-qual -Wformat=2 -Wno-format-nonliteral -Wvla \
+	-fstack-protector-strong -fPIE -pthread -MMD -MP \
+	$(filter-out -DXMLSEC_DL_LIBLTDL=1,$(shell pkg-config --cflags libxml-2.0 xmlsec1-openssl openssl libpq libcurl jansson 2>/dev/null))
+LDFLAGS_ALL := $(OPT) -pie -pthread -Wl,-z,relro,-z,now
+LDLIBS_ALL := -lfcgi -lxmlsec1-openssl -lxmlsec1 -lxml2 -lcurl -lpq -lmemcached -ljansson -linih -lssl -lcrypto
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# ---- libraries
+define library
+SRC_$(1) := $$(wildcard lib/$(1)/*.c)
+OBJ_$(1) := $$(SRC_$(1):%.c=$(B)/%.o)
+$$(OBJ_$(1)): INCLUDES := -Ilib/$(1) $$(USES_$(1):%=-Ilib/%)
+$(B)/lib$(1).a: $$(OBJ_$(1))
+	@rm -f $$@
+	$$(Q)ar rcs $$@ $$^
+
+TEST_SRC_$(1) := $$(wildcard tests/unit/$(1)/test_*.c)
+TEST_BIN_$(1) := $$(TEST_SRC_$(1):%.c=$(B)/%)
+$$(TEST_SRC_$(1):%.c=$(B)/%.o): INCLUDES := -Ilib/$(1) $$(USES_$(1):%=-Ilib/%) -Itests/unit
+$$(TEST_BIN_$(1)): %: %.o $(B)/lib$(1).a $$(USES_$(1):%=$(B)/lib%.a)
+	$$(Q)$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LDLIBS_ALL) -lcmocka
+UNIT_TESTS += $$(TEST_BIN_$(1))
+# `make check-xml` builds and runs the unit tests of one library
+.PHONY: check-$(1)
+check-$(1): $$(TEST_BIN_$(1))
+	@tests/run-unit $$^
+
+FUZZ_SRC_$(1) := $$(wildcard tests/fuzz/$(1)_*.c)
+$$(FUZZ_SRC_$(1):%.c=$(B)/%.o): INCLUDES := -Ilib/$(1) $$(USES_$(1):%=-Ilib/%) -Itests/fuzz
+$$(FUZZ_SRC_$(1):%.c=$(B)/%): %: %.o $(B)/tests/fuzz/replay.o $(B)/lib$(1).a $$(USES_$(1):%=$(B)/lib%.a)
+	$$(Q)$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LDLIBS_ALL)
+FUZZ_BINS += $$(FUZZ_SRC_$(1):%.c=$(B)/%)
+endef
+
+Q := @
+UNIT_TESTS :=
+FUZZ_BINS :=
+$(foreach l,$(LIBS),$(eval $(call library,$(l))))
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  cc $<"
+	$(Q)$(CC) $(CFLAGS_ALL) $(INCLUDES) -c -o $@ $<
+
+# ---- programs
+define program
+$(B)/fcgi-bin/$(1).o: INCLUDES := $$(USES_prog_$(1):%=-Ilib/%)
+$(B)/bin/$(1): $(B)/fcgi-bin/$(1).o $$(USES_prog_$(1):%=$(B)/lib%.a)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LDLIBS_ALL)
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
+PROGRAM_BINS := $(PROGRAMS:%=$(B)/bin/%)
+
+# ---- the world that tests and the sandbox need
+WORLD_SRC := $(wildcard tests/world/*.c)
+WORLD_BINS := $(WORLD_SRC:tests/world/%.c=$(B)/world/%)
+$(WORLD_SRC:%.c=$(B)/%.o): INCLUDES := -Itests/world
+$(WORLD_BINS): $(B)/world/%: $(B)/tests/world/%.o
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
+BENCH_SRC := $(wildcard tests/bench/*.c)
+BENCH_BINS := $(BENCH_SRC:tests/bench/%.c=$(B)/bench/%)
+$(BENCH_SRC:%.c=$(B)/%.o): INCLUDES := -Itests/bench
+$(BENCH_BINS): $(B)/bench/%: $(B)/tests/bench/%.o
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+# ---------------------------------------------------------------------------------------------
+.PHONY: all deps demo test check bench fuzz lint clean help world
+world: $(WORLD_BINS)
+all: $(PROGRAM_BINS) $(WORLD_BINS)	## build everything into build/

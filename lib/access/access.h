@@ -1,0 +1,27 @@
+/* access: which client is this, and what may it call. */
+#ifndef ACCESS_ACCESS_H
+#define ACCESS_ACCESS_H
+
+#include "conf.h"
+
+/* What a request shows of its sender; absent slices when not sent. */
+struct access_evidence {
+	struct slice peer;		/* REMOTE_ADDR: the connection to Apache */
+	struct slice forwarded;		/* X-Forwarded-For */
+	struct slice authorization;	/* HTTP Basic: client id and secret */
+	struct slice secret;		/* header SOSIGW-Secret */
+	struct slice certificate;	/* fingerprint of a TLS client certificate that Apache verified; lower hex SHA-256 */
+};
+struct access_caller {
+	struct slice address;		/* of the client: behind listed front proxies only, else the peer */
+	const struct conf_client *client;
+	const struct conf_organisation *organisation;
+};
+/* ERR_CLIENT_UNKNOWN whatever does not fit; the address is filled in all the same, for the audit. */
+int access_identify(const struct conf *c, const struct access_evidence *seen, struct arena *a, struct access_caller *out, struct err *e);
+/* The listed service whose URL is exactly `to`. ERR_SERVICE_UNKNOWN. */
+int access_service(const struct conf *c, struct slice to, const struct conf_service **out, struct err *e);
+/* A new client secret (43 characters) and the form that the configuration holds ("sha256:<hex>"). */
+int access_new_secret(struct arena *a, struct slice *secret, struct slice *stored);
+
+#endif

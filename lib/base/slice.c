@@ -1,0 +1,95 @@
+#include "slice.h"
+
+#include <openssl/crypto.h>
+#include <string.h>
+#include <strings.h>
+
+struct slice
+slice_of(const char *s)
+{
+	return (struct slice){ s, s == NULL ? 0 : strlen(s) };
+}
+
+bool
+slice_eq(struct slice a, struct slice b)
+{
+	return a.p != NULL && b.p != NULL && a.n == b.n && memcmp(a.p, b.p, a.n) == 0;
+}
+
+bool
+slice_is(struct slice a, const char *s)
+{
+	return slice_eq(a, slice_of(s));
+}
+
+bool
+slice_is_nocase(struct slice a, const char *s)
+{
+	return a.p != NULL && s != NULL && a.n == strlen(s) && strncasecmp(a.p, s, a.n) == 0;
+}
+
+bool
+slice_starts(struct slice a, struct slice prefix)
+{
+	return a.p != NULL && prefix.p != NULL && a.n >= prefix.n &&
+	    memcmp(a.p, prefix.p, prefix.n) == 0;
+}
+
+ptrdiff_t
+slice_find(struct slice hay, struct slice needle)
+{
+	if (hay.p == NULL || needle.p == NULL)
+		return -1;
+	const char *at = memmem(hay.p, hay.n, needle.p, needle.n);
+	return at == NULL ? -1 : at - hay.p;
+}
+
+static bool
+is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+struct slice
+slice_trim(struct slice a)
+{
+	while (a.n > 0 && is_space(a.p[0])) {
+		a.p++;
+		a.n--;
+	}
+	while (a.n > 0 && is_space(a.p[a.n - 1]))
+		a.n--;
+	return a;
+}
+
+struct slice
+slice_from(struct slice a, size_t from)
+{
+	if (a.p == NULL)
+		return a;
+	if (from > a.n)
+		from = a.n;
+	return (struct slice){ a.p + from, a.n - from };
+}
+
+bool
+slice_next(struct slice *rest, char sep, struct slice *piece)
+{
+	if (rest->p == NULL)
+		return false;
+	const char *end = memchr(rest->p, sep, rest->n);
+	if (end == NULL) {
+		*piece = *rest;
+		*rest = (struct slice){ NULL, 0 };
+		return true;
+	}
+	*piece = (struct slice){ rest->p, (size_t)(end - rest->p) };
+	*rest = slice_from(*rest, piece->n + 1);
+	return true;
+}
+
+bool
+secret_eq(struct slice a, struct slice b)
+{
+	return a.p != NULL && b.p != NULL && a.n == b.n && CRYPTO_memcmp(a.p, b.p, a.n) == 0;
+}

@@ -1,0 +1,40 @@
+/* slice: a view of bytes that somebody else owns. */
+#ifndef BASE_SLICE_H
+#define BASE_SLICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* p == NULL means absent, which is not the same as empty. */
+struct slice {
+	const char *p;
+	size_t n;
+};
+
+/* A slice of a string literal. */
+#define S(lit) ((struct slice){ "" lit, sizeof(lit) - 1 })
+/* For printf("%.*s", SLICE_FMT(s)). */
+#define SLICE_FMT(s) (int)(s).n, (s).p == NULL ? "" : (s).p
+
+/* The bytes of a C string; NULL becomes absent. */
+struct slice slice_of(const char *s);
+/* Equal bytes. Absent equals nothing, not even absent, so that a missing value fails closed. */
+bool slice_eq(struct slice a, struct slice b);
+/* slice_eq with a C string. */
+bool slice_is(struct slice a, const char *s);
+/* ASCII case folded; for header and parameter names, never for identities. */
+bool slice_is_nocase(struct slice a, const char *s);
+bool slice_starts(struct slice a, struct slice prefix);
+/* Offset of the first occurrence, or -1. */
+ptrdiff_t slice_find(struct slice hay, struct slice needle);
+/* Without XML white space (space, tab, CR, LF) at the ends. */
+struct slice slice_trim(struct slice a);
+/* From byte `from` to the end; empty when beyond it. */
+struct slice slice_from(struct slice a, size_t from);
+/* Takes what stands before the first `sep` out of *rest; false when *rest is absent. The last
+ * piece leaves *rest absent. */
+bool slice_next(struct slice *rest, char sep, struct slice *piece);
+/* slice_eq in time that depends on the lengths alone; for secrets and MACs. */
+bool secret_eq(struct slice a, struct slice b);
+
+#endif

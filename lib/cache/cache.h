@@ -1,0 +1,45 @@
+/* cache: sealed values on memcached nodes, two copies each, placed by rendezvous hashing (design 5). */
+#ifndef CACHE_CACHE_H
+#define CACHE_CACHE_H
+
+#include "arena.h"
+#include "err.h"
+
+#include <stdint.h>
+
+struct cache_node { const char *host; uint16_t port; const char *zone; };	/* host may be a unix socket path */
+struct cache_key { uint8_t id[4]; uint8_t bytes[32]; };	/* a sealing key and its id */
+#define CACHE_KEYS_MAX 2
+
+struct cache_conf {
+	const struct cache_node *nodes;
+	size_t nnodes;
+	struct cache_key keys[CACHE_KEYS_MAX];	/* the first seals; all open */
+	size_t nkeys;
+	unsigned timeout_ms;	/* of one operation on one node */
+};
+struct cache;
+/* Works with every node away. NULL: no memory. */
+struct cache *cache_new(const struct cache_conf *conf, struct err *e);
+void cache_free(struct cache *c);
+
+/* One name of one kind for one organisation: hashed with HMAC, so nothing of it shows in a node. */
+struct cache_name { struct slice kind, organisation, user; };
+
+/* *value absent: no copy anywhere. ERR_CACHE: no node that may hold it could be asked. A copy that was altered, has another
+ * format or belongs to another name counts as absent. */
+int cache_get(struct cache *c, struct arena *a, const struct cache_name *name, struct slice *value, struct err *e);
+/* Both copies; one is enough for success when other nodes are down. ttl in seconds. */
+int cache_set(struct cache *c, const struct cache_name *name, struct slice value, int64_t ttl, struct err *e);
+/* Only when there is none: ERR_CONFLICT otherwise. Decided by one node, so that one of many callers wins. */
+int cache_add(struct cache *c, const struct cache_name *name, struct slice value, int64_t ttl, struct err *e);
+/* Gone on every node that may hold it. *certain is false when a node could not be asked. */
+int cache_delete(struct cache *c, const struct cache_name *name, bool *certain, struct err *e);
+
+struct cache_node_state { const char *host; uint16_t port; const char *zone; bool up; uint64_t gets, hits, sets, errors; };
+size_t cache_state(struct cache *c, struct cache_node_state *out, size_t max);
+
+/* Reads a key file: lines "id-in-8-hex key-in-64-hex", the first seals, '#' comments; refuses one that others can read. */
+int cache_read_keys(const char *path, struct cache_key *keys, size_t *n, struct err *e);
+
+#endif

@@ -1,0 +1,53 @@
+/* cards: the ID cards users hold, kept until they expire, and the orders that await a signature. */
+#ifndef CARDS_CARDS_H
+#define CARDS_CARDS_H
+
+#include "cache.h"
+#include "conf.h"
+#include "db.h"
+#include "idcard.h"
+#include "pki.h"
+
+struct cards;
+struct cards_conf {
+	struct cache *cache;
+	struct db *db;			/* revoked_card; may be NULL in tests */
+	struct pki_revoked *revoked;	/* may be NULL */
+	const struct db_conf *listen;	/* for NOTIFY of revoked cards; may be NULL */
+};
+struct cards *cards_new(const struct cards_conf *conf, struct err *e);
+void cards_free(struct cards *c);
+
+/* Whose card: the text of NameID as sent (trimmed) and the caller's organisation. */
+struct cards_user { struct slice organisation, user; };
+
+struct card {			/* what is kept of an STS-signed card */
+	struct slice xml;	/* the assertion, self-contained */
+	struct slice id;	/* IDCardID given by the STS */
+	struct slice system;
+	int64_t not_before, not_after, kept;	/* seconds UTC */
+	struct pki_cert_key signer;	/* the user's certificate, for revocation at every use */
+	bool signer_known;
+};
+/* ERR_NO_CARD; ERR_CARD_EXPIRED (also inside `margin` seconds of its end, and older than max_age when that is
+ * not 0); ERR_CARD_REVOKED (logged out, revoked, or its signer's certificate on a list); ERR_CACHE. */
+int cards_get(struct cards *c, struct arena *a, const struct cards_user *u, int64_t margin, int64_t max_age, struct card **out, struct err *e);
+/* Keeps it for the rest of its life, removes the order. */
+int cards_keep(struct cards *c, struct arena *a, const struct cards_user *u, const struct card *card, struct err *e);
+/* Logout: card and order gone for good on every server. Without a card it succeeds too. *id: of the card that went (absent: none).
+ * ERR_LOGOUT_UNCERTAIN when that cannot be made certain. */
+int cards_forget(struct cards *c, struct arena *a, const struct cards_user *u, struct slice *id, struct err *e);
+
+struct cards_order {		/* a card that awaits its user's signature */
+	struct slice xml;	/* the unsigned assertion */
+	struct slice signed_info;	/* the octets to sign */
+	struct slice token;	/* of the signing URL */
+	int64_t ordered, expires;
+	struct slice client;	/* id of the client that ordered */
+};
+/* Stores the order, or gives back the one that already awaits (mission 2.9): *out is the one in force. */
+int cards_order(struct cards *c, struct arena *a, const struct cards_user *u, const struct cards_order *wanted, int64_t ttl, struct cards_order **out, struct err *e);
+/* The order in force. ERR_NO_CARD when there is none. */
+int cards_pending(struct cards *c, struct arena *a, const struct cards_user *u, struct cards_order **out, struct err *e);
+
+#endif

@@ -1,0 +1,54 @@
+/* dsig: the XML signature of an ID card, and nothing more general. One enveloped ds:Signature as the
+ * last child of a saml:Assertion id="IDCard", one Reference to "#IDCard", exactly the transforms
+ * enveloped-signature and exclusive c14n, RSA PKCS#1 v1.5; the key comes from the caller, never from
+ * the message. */
+#ifndef DSIG_DSIG_H
+#define DSIG_DSIG_H
+
+#include "arena.h"
+#include "err.h"
+
+#include <openssl/x509.h>
+
+/* Once, by main, before threads. */
+int dsig_init(struct err *e);
+
+enum dsig_hash { DSIG_SHA1, DSIG_SHA256, DSIG_SHA384, DSIG_SHA512 };
+
+struct dsig_policy {
+	X509 *const *keys;	/* certificates whose key may have signed */
+	size_t nkeys;
+	bool refuse_sha1;
+};
+
+struct dsig_verified {
+	struct slice card;	/* exclusive c14n of the assertion, self-contained: use only this */
+	X509 *signer;		/* the one of policy->keys that verified */
+	enum dsig_hash hash;
+};
+
+/* Verifies the assertion that is the root of `card`. Checks, in this order: the form of the
+ * signature (threats 2.4: everything not expected is refused before it is executed), then the digest,
+ * then the signature value with each allowed key. The verdict is over out->card re-parsed on its own,
+ * so what was verified is what is used. ERR_SIGNATURE on any failure. */
+int dsig_verify(struct arena *a, struct slice card, const struct dsig_policy *policy,
+    struct dsig_verified *out, struct err *e);
+
+/* Makes the octets a signer signs: exclusive c14n of the SignedInfo over `card` (an assertion without
+ * a signature). *signed_info is what the service contract calls DigestValue. */
+int dsig_prepare(struct arena *a, struct slice card, enum dsig_hash hash, struct slice *signed_info,
+    struct err *e);
+/* Completes the card: SignedInfo as prepared, the value (raw bytes) and the certificate, as a
+ * <ds:Signature id="OCESSignature"> last child. Verifies it with that certificate's key:
+ * ERR_SIGNATURE when it does not fit. *out is a self-contained assertion. */
+int dsig_attach(struct arena *a, struct slice card, struct slice signed_info, struct slice value,
+    X509 *certificate, struct slice *out, struct err *e);
+/* dsig_prepare, sign with key, dsig_attach: for keys that the gateway itself holds. */
+int dsig_sign(struct arena *a, struct slice card, enum dsig_hash hash, EVP_PKEY *key,
+    X509 *certificate, struct slice *out, struct err *e);
+
+/* The certificate (DER) in the card's KeyInfo, for finding out who claims to have signed; never a
+ * reason to trust. Absent when there is none. */
+struct slice dsig_claimed_certificate(struct arena *a, struct slice card);
+
+#endif

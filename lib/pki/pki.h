@@ -1,0 +1,68 @@
+/* pki: OCES certificates: who they name, whether they chain, whether they are revoked. */
+#ifndef PKI_PKI_H
+#define PKI_PKI_H
+
+#include "arena.h"
+#include "err.h"
+
+#include <openssl/x509.h>
+#include <stdint.h>
+
+enum pki_kind { PKI_EMPLOYEE, PKI_ORGANISATION, PKI_FUNCTION, PKI_PERSON };	/* MOCES VOCES FOCES POCES; OCES3 joins VOCES and FOCES as ORGANISATION */
+struct pki_identity {
+	enum pki_kind kind;
+	int oces;		/* 2 or 3 */
+	struct slice cvr;	/* 8 digits; absent for a person */
+	struct slice rid, uid, fid, pid, uuid;	/* the one that the kind has; others absent */
+	struct slice common_name, organisation, serial_number;	/* subject attributes, UTF-8 */
+};
+
+/* One certificate from DER, or from PEM text. Freed with the arena. ERR_CERTIFICATE. */
+int pki_read_der(struct arena *a, struct slice der, X509 **out, struct err *e);
+int pki_read_pem(struct arena *a, struct slice pem, X509 **out, struct err *e);
+struct slice pki_der(struct arena *a, X509 *cert);
+/* SHA-256 over the DER. */
+void pki_fingerprint(X509 *cert, uint8_t out[32]);
+/* base64 SHA-1 over the DER: the OCESCertHash of a card. */
+struct slice pki_cert_hash(struct arena *a, X509 *cert);
+
+/* Reads the subject by the OCES2 or OCES3 rules (idcard.md 4). ERR_CERTIFICATE when it follows neither. */
+int pki_identify(struct arena *a, X509 *cert, struct pki_identity *out, struct err *e);
+/* "SubjectDN={..},IssuerDN={..},CertSerial={..}", RFC 1779 names, as the STS writes NameID. */
+struct slice pki_names(struct arena *a, X509 *cert);
+
+/* What certificates are judged by: roots and intermediates. Immutable once made; threads may share it. */
+struct pki_trust;
+struct pki_trust *pki_trust_new(const struct slice *roots_pem, size_t nroots,
+    const struct slice *intermediates_pem, size_t nintermediates, struct err *e);
+void pki_trust_free(struct pki_trust *t);
+/* Chain to a root at time `now`; RSA of at least 2048 bits. ERR_CERT_EXPIRED, ERR_CERT_NOT_YET,
+ * ERR_CERT_UNTRUSTED, ERR_CERTIFICATE. On success *issuer is the direct issuer. */
+int pki_check_chain(struct pki_trust *t, struct arena *a, X509 *cert, int64_t now, X509 **issuer, struct err *e);
+/* The certificate of a trusted CA with that subject key, to check a CRL against; NULL when none. */
+X509 *pki_trust_issuer_of_crl(struct pki_trust *t, X509_CRL *crl);
+
+/* Revoked certificates of all lists, in one sorted file that the housekeeper writes and everybody
+ * maps read only; a new file is noticed by itself. */
+struct pki_revoked;
+struct pki_revoked *pki_revoked_open(const char *path);	/* the file may come later; NULL: no memory */
+void pki_revoked_close(struct pki_revoked *r);
+/* A certificate as the list knows it: SHA-256(issuer name DER | serial DER), first 16 bytes. */
+struct pki_cert_key { uint8_t id[16]; };
+void pki_cert_key(X509 *cert, struct pki_cert_key *out);
+/* 0: on no list, and the list of its issuer is fresh enough (grace: seconds it may be older than its
+ * nextUpdate). ERR_CERT_REVOKED; ERR_CERT_UNCHECKED when no list of its issuer is there or it is too old. */
+int pki_revoked_check(struct pki_revoked *r, X509 *cert, int64_t now, int64_t grace, struct err *e);
+/* For cards already kept: only whether it is listed. Nanoseconds; called at every use. */
+bool pki_revoked_has(struct pki_revoked *r, const struct pki_cert_key *key);
+
+/* Writing the file: start, add each CRL (DER or PEM, already checked with pki_check_crl), finish
+ * (sorted, fsynced, renamed into place). */
+struct pki_revoked_writer;
+struct pki_revoked_writer *pki_revoked_writer_new(const char *path);
+int pki_revoked_add(struct pki_revoked_writer *w, X509_CRL *crl, struct err *e);
+int pki_revoked_finish(struct pki_revoked_writer *w, struct err *e);	/* frees w in any case */
+/* Parses and checks a CRL: signed by a trusted CA. Freed with the arena. ERR_INVALID. */
+int pki_read_crl(struct arena *a, struct pki_trust *t, struct slice bytes, X509_CRL **out, struct err *e);
+
+#endif

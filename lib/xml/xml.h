@@ -1,0 +1,99 @@
+/* xml: libxml2 with hard limits, no DTD and no network: a push reader that knows byte offsets, a
+ * small tree for documents of trusted size, canonical forms, and a writer that escapes. */
+#ifndef XML_XML_H
+#define XML_XML_H
+
+#include "buf.h"
+#include "err.h"
+
+#include <libxml/tree.h>
+
+#define NS_SOAP  "http://schemas.xmlsoap.org/soap/envelope/"
+#define NS_SOAP12 "http://www.w3.org/2003/05/soap-envelope"
+#define NS_WSSE  "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
+#define NS_WSU   "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd"
+#define NS_SAML  "urn:oasis:names:tc:SAML:2.0:assertion"
+#define NS_DS    "http://www.w3.org/2000/09/xmldsig#"
+#define NS_WSA05 "http://www.w3.org/2005/08/addressing"
+#define NS_WSA04 "http://schemas.xmlsoap.org/ws/2004/08/addressing"
+#define NS_WST   "http://schemas.xmlsoap.org/ws/2005/02/trust"
+#define NS_MEDCOM "http://www.medcom.dk/dgws/2006/04/dgws-1.0.xsd"
+#define NS_GW07  "http://sosi.dk/gw/2007.09.01"
+#define NS_GW14  "http://sosi.dk/gw/2014.06.01"
+
+/* Once, by main, before threads: libxml2 and an entity loader that refuses everything. */
+void xml_init(void);
+
+struct xml_limits {
+	size_t bytes;		/* of the whole input fed */
+	unsigned depth;		/* of elements */
+	unsigned attributes;	/* of one element, namespace declarations counted too */
+	size_t value;		/* bytes of one name, attribute value or namespace URI */
+	unsigned elements;	/* in all */
+};
+extern const struct xml_limits xml_head_limits;		/* 64 KB, depth 32, 64, 8 KB, 2000 */
+extern const struct xml_limits xml_document_limits;	/* 1 MB, depth 64, 64, 64 KB, 20000 */
+
+/* ---- push reader: what strangers send, before any of it is trusted */
+
+struct xml_attr {
+	struct slice ns, name, value;	/* ns absent: no namespace; value is unescaped */
+};
+struct xml_tag {
+	struct slice ns, name, prefix;	/* ns absent: no namespace; prefix absent: none */
+	const struct xml_attr *attrs;
+	size_t nattrs;
+	unsigned depth;			/* the root is 1 */
+	size_t start, end;		/* byte offsets in the input: from '<' to behind '>' */
+	bool empty;			/* <x/>; on_end still follows, with the same offsets */
+};
+/* A callback returns 0 to go on, 1 to stop reading for good (xml_reader_feed then returns 1), or -1
+ * with e filled. Slices live until the callback returns. */
+struct xml_handler {
+	int (*on_start)(void *ctx, const struct xml_tag *tag, struct err *e);
+	int (*on_end)(void *ctx, const struct xml_tag *tag, struct err *e);	/* ns, name, prefix, depth, start, end */
+	/* Text and CDATA of an element may come in pieces, split by comments too. NULL: not wanted. */
+	int (*on_text)(void *ctx, struct slice text, struct err *e);
+};
+struct xml_reader;
+/* Freed with the arena. Refuses, whatever the handler says: DOCTYPE (ERR_DOCTYPE, on sight), PIs
+ * (ERR_PROCESSING_INSTRUCTION), any encoding but UTF-8 with or without BOM and any version but 1.0
+ * (ERR_ENCODING), what is not well formed or has an unbound prefix (ERR_XML), limits (ERR_LIMIT). */
+struct xml_reader *xml_reader_new(struct arena *a, const struct xml_limits *limits,
+    const struct xml_handler *handler, void *ctx);
+/* Bytes in the order they came. 0: go on; 1: the handler has stopped; -1: refused. */
+int xml_reader_feed(struct xml_reader *r, struct slice bytes, struct err *e);
+/* The input has ended: -1 (ERR_XML) when the document is not complete. */
+int xml_reader_end(struct xml_reader *r, struct err *e);
+
+/* ---- tree */
+
+/* A whole document, with the same refusals. The document is freed with the arena. */
+int xml_parse(struct arena *a, struct slice bytes, const struct xml_limits *limits, xmlDoc **doc,
+    struct err *e);
+/* The n-th (from 0) child element with that name; ns NULL: no namespace. NULL when there is none. */
+xmlNode *xml_child(const xmlNode *parent, const char *ns, const char *name, unsigned n);
+bool xml_is(const xmlNode *node, const char *ns, const char *name);
+/* First child element of any name, and the next sibling element. */
+xmlNode *xml_first(const xmlNode *parent);
+xmlNode *xml_next(const xmlNode *node);
+/* An attribute without namespace; absent when missing. */
+struct slice xml_attr(struct arena *a, const xmlNode *node, const char *name);
+/* All text of an element that has no child elements; comments do not split it. Absent when the node
+ * is NULL, has child elements, or memory ends. */
+struct slice xml_text(struct arena *a, const xmlNode *node);
+
+enum xml_c14n { XML_C14N_EXCLUSIVE, XML_C14N_INCLUSIVE };	/* both 1.0, without comments */
+/* Canonical octets of the subtree at node, as a document subset. without: a child subtree that is
+ * left out (the enveloped signature), or NULL. */
+int xml_canonical(struct arena *a, const xmlNode *node, enum xml_c14n form, const xmlNode *without,
+    struct slice *out, struct err *e);
+
+/* ---- writer: what cannot be written wrong */
+
+/* Text content and attribute values are escaped; characters that XML cannot hold become U+FFFD.
+ * The caller writes markup as literals with buf_puts. */
+void xml_put_text(struct buf *b, struct slice text);
+void xml_put_attr(struct buf *b, const char *name, struct slice value);	/* with a leading space */
+
+#endif

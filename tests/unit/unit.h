@@ -1,0 +1,56 @@
+/* What every unit test includes: cmocka with its prerequisites, and a few checks on our types. */
+#ifndef UNIT_H
+#define UNIT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "arena.h"
+#include "err.h"
+
+/* The call failed, for that reason. */
+#define assert_err(wanted, call, e) do { \
+	err_clear(e); \
+	assert_int_equal((call), -1); \
+	if ((e)->kind != (wanted)) \
+		fail_msg("%s, wanted %s: %s (%s:%d)", err_name((e)->kind), err_name(wanted), \
+		    (e)->detail, (e)->file, (e)->line); \
+} while (0)
+/* The call worked; shows why when not. */
+#define assert_ok(call, e) do { \
+	err_clear(e); \
+	if ((call) != 0) \
+		fail_msg("%s: %s (%s:%d)", err_name((e)->kind), (e)->detail, (e)->file, (e)->line); \
+} while (0)
+#define assert_slice(wanted, got) do { \
+	struct slice got_ = (got); \
+	if (!slice_is(got_, (wanted))) \
+		fail_msg("\"%.*s\", wanted \"%s\"", SLICE_FMT(got_), (wanted)); \
+} while (0)
+
+/* A whole file in the arena; the test fails when it is not there. Paths are from the project's top. */
+static inline struct slice
+unit_file(struct arena *a, const char *path)
+{
+	FILE *f = fopen(path, "rb");
+
+	if (f == NULL)
+		fail_msg("%s cannot be opened", path);
+	fseek(f, 0, SEEK_END);
+	long n = ftell(f);
+	rewind(f);
+	char *p = arena_alloc(a, (size_t)n + 1);
+	assert_non_null(p);
+	assert_int_equal(fread(p, 1, (size_t)n, f), (size_t)n);
+	fclose(f);
+	return (struct slice){ p, (size_t)n };
+}
+
+#endif
