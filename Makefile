@@ -5,7 +5,7 @@
 # compiled with the include path of these alone, and its unit tests link these archives alone.
 # Order: bottom to top.
 LIBS := base  fcgi xml dsig pki http db cache  conf soap idcard sts cards access audit cluster \
-	proxy ops keep ctl
+	signing edge  proxy ops keep ctl
 
 USES_base    :=
 USES_fcgi    := base
@@ -24,15 +24,17 @@ USES_cards   := idcard conf cache db pki dsig xml base
 USES_access  := conf db base
 USES_audit   := conf db base
 USES_cluster := conf db base
+USES_signing := cards sts idcard soap conf http cache db pki dsig xml base
+USES_edge    := audit access cards soap conf http fcgi cache db idcard pki dsig xml base
 # applications
-USES_proxy   := audit access cards sts idcard soap conf http fcgi cache db pki dsig xml base
+USES_proxy   := edge signing audit access cards sts idcard soap conf http fcgi cache db pki dsig xml base
 USES_ops     := $(USES_proxy)
 USES_keep    := cluster audit conf http db pki base
 USES_ctl     := cluster audit cards access idcard conf cache db pki dsig xml base
 
 PROGRAMS := proxy card housekeeper sosigwctl
-USES_prog_proxy       := proxy cluster $(USES_proxy)
-USES_prog_card        := ops cluster $(USES_ops)
+USES_prog_proxy       := proxy $(USES_proxy)
+USES_prog_card        := ops $(USES_ops)
 USES_prog_housekeeper := keep $(USES_keep)
 USES_prog_sosigwctl   := ctl $(USES_ctl)
 

@@ -23,5 +23,7 @@ int access_identify(const struct conf *c, const struct access_evidence *seen, st
 int access_service(const struct conf *c, struct slice to, const struct conf_service **out, struct err *e);
 /* A new client secret (43 characters) and the form that the configuration holds ("sha256:<hex>"). */
 int access_new_secret(struct arena *a, struct slice *secret, struct slice *stored);
+/* SHA-256 of a PEM certificate's DER in lower hex, as the configuration holds it; absent when it is none. */
+struct slice access_fingerprint(struct arena *a, struct slice pem);
 
 #endif
