@@ -86,13 +86,16 @@ check_declaration(struct slice s, struct err *e)
 	return 0;
 }
 
+#define BOM "\xEF\xBB\xBF"
+
 /* UTF-8 without NUL excludes every other encoding that libxml2 would guess from the first bytes. */
 static int
 check_encoding(struct slice *bytes, struct err *e)
 {
-	(void)take(bytes, "\xEF\xBB\xBF");
-	if (bytes->n == 0)
-		return err_set(e, ERR_XML, "empty document");
+	(void)take(bytes, BOM);
+	/* libxml2 would skip a second one, which is text before the root */
+	if (bytes->n == 0 || slice_starts(*bytes, S(BOM)))
+		return err_set(e, ERR_XML, "no document");
 	if (memchr(bytes->p, '\0', bytes->n) != NULL || !conv_is_utf8(*bytes))
 		return err_set(e, ERR_ENCODING, "not UTF-8");
 	return check_declaration(*bytes, e);
