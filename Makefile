@@ -135,6 +135,53 @@ $(BENCH_BINS): $(B)/bench/%: $(B)/tests/bench/%.o
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # ---------------------------------------------------------------------------------------------
-.PHONY: all deps demo test check bench fuzz lint clean help world
+.PHONY: all deps demo test test-built check fuzz fuzz-replay bench lint format clean help world man
+
+all: $(PROGRAM_BINS) $(WORLD_BINS)	## build everything into build/plain (SAN=address|undefined|thread: build/<SAN>)
+
 world: $(WORLD_BINS)
-all: $(PROGRAM_BINS) $(WORLD_BINS)	## build everything into build/
+
+deps:	## install the Debian packages that are missing (as root)
+	@scripts/install-deps
+
+# The packages may come only with `deps`, and make reads pkg-config before that: hence the second make.
+demo: deps	## the main job on real messages, in a sandbox on loopback
+	@$(MAKE) --no-print-directory all
+	@SOSIGW_BUILD=$(B) scripts/demo
+
+test: deps	## everything that proves it; the last line is "N passed, N failed"
+	@$(MAKE) --no-print-directory test-built
+
+test-built: all $(UNIT_TESTS) $(FUZZ_BINS)
+	@SOSIGW_BUILD=$(B) tests/run-all $(UNIT_TESTS) -- $(FUZZ_BINS)
+
+check: $(UNIT_TESTS)	## the unit tests alone; seconds
+	@tests/run-unit $^
+
+fuzz-replay: $(FUZZ_BINS)	## every fuzz target over its kept corpus
+	@tests/fuzz/replay-all $^
+
+fuzz:	## run one fuzz target with libFuzzer: make fuzz TARGET=soap_head SECONDS=3600
+	@tests/fuzz/run "$(TARGET)" "$(or $(SECONDS),60)"
+
+bench: deps	## speed and memory, as ratios against other programs in the same run
+	@$(MAKE) --no-print-directory all $(BENCH_BINS)
+	@SOSIGW_BUILD=$(B) tests/bench/run
+
+lint:	## cppcheck, clang-tidy, guards
+	@scripts/install-deps --lint
+	@scripts/lint
+
+format:	## clang-format over the C sources
+	@clang-format -i $$(git ls-files '*.c' '*.h')
+
+man: build/sosigwctl.1	## the manual page
+build/sosigwctl.1: docs/man/sosigwctl.1.scd
+	@mkdir -p $(@D)
+	scdoc < $< > $@
+
+clean:	## remove build/
+	rm -rf build
+
+help:	## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*\t## /\1\t/p' Makefile | expand -t 16

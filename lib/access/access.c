@@ -154,10 +154,12 @@ access_identify(const struct conf *c, const struct access_evidence *seen, struct
 		if (!fits(&c->clients[i], seen, &claim, &from, &bits))
 			continue;
 		unsigned s = strength(&c->clients[i], bits);
-		tie = s == best;
-		if (s > best || out->client == NULL) {
+		if (out->client == NULL || s > best) {
 			best = s;
+			tie = false;
 			out->client = &c->clients[i];
+		} else if (s == best) {
+			tie = true;
 		}
 	}
 	if (out->client == NULL || tie) {

@@ -65,6 +65,11 @@ int soap_read(struct arena *a, struct slice bytes, struct soap_message *out, str
 enum soap_form { SOAP_PLAIN, SOAP_MULTIPART };
 int soap_content_type(struct arena *a, struct slice content_type, enum soap_form *form, struct slice *boundary, struct slice *start, struct err *e);
 
+/* Where the envelope of the root part begins in a multipart/related message. bytes: the message so far. The root
+ * must be the first part (and the one that `start` names, if given). 1: found, *root set; 0: more bytes are
+ * needed; -1: refused (ERR_XML). */
+int soap_find_root(struct slice bytes, struct slice boundary, struct slice start, size_t *root, struct err *e);
+
 /* ---- answers. SOAP 1.1, UTF-8. Prefix ns2 for the gateway's namespace: clients look for that text. */
 #define SOAP_CONTENT_TYPE "text/xml; charset=utf-8"
 

@@ -1,0 +1,159 @@
+#include "edge.h"
+
+#include "buf.h"
+#include "clock.h"
+#include "log.h"
+
+#define FAULT_MAX (64u << 10)
+
+static struct access_evidence
+evidence(struct req *r)
+{
+	struct slice verified = req_param(r, "SSL_CLIENT_VERIFY");
+	struct access_evidence seen = {
+		.peer = req_param(r, "REMOTE_ADDR"),
+		.forwarded = req_param(r, "HTTP_X_FORWARDED_FOR"),
+		.authorization = req_param(r, "HTTP_AUTHORIZATION"),
+		.secret = req_param(r, "HTTP_SOSIGW_SECRET"),
+	};
+
+	/* GENEROUS: shown and its key proven, but its issuer not judged by Apache; the fingerprint does that */
+	if (slice_is(verified, "SUCCESS") || slice_is(verified, "GENEROUS"))
+		seen.certificate = access_fingerprint(req_arena(r), req_param(r, "SSL_CLIENT_CERT"));
+	return seen;
+}
+
+int
+edge_begin(struct edge *w, struct req *r, enum audit_kind kind, struct edge_call *c)
+{
+	*c = (struct edge_call){
+		.edge = w, .req = r, .arena = req_arena(r), .started = clock_mono_ms(),
+		.event = { .kind = kind, .time_ms = clock_now_ms(), .request_id = req_id(r),
+		    .address = req_param(r, "REMOTE_ADDR") },
+	};
+	c->conf = conf_hold(w->live);
+	if (c->conf == NULL)
+		return err_set(&c->err, ERR_CONFIG, "there is no configuration yet");
+	struct access_evidence seen = evidence(r);
+	int rc = access_identify(c->conf, &seen, c->arena, &c->caller, &c->err);
+	if (c->caller.address.p != NULL)
+		c->event.address = c->caller.address;
+	if (rc < 0)
+		return -1;
+	c->event.client = c->caller.client->id;
+	c->event.organisation = c->caller.organisation->id;
+	return 0;
+}
+
+int
+edge_need_soap_post(struct edge_call *c, enum soap_form *form, struct slice *boundary, struct slice *start)
+{
+	struct slice method = req_param(c->req, "REQUEST_METHOD");
+
+	if (!slice_is(method, "POST"))
+		return err_set(&c->err, ERR_METHOD, "method %.*s", SLICE_FMT(method));
+	return soap_content_type(c->arena, req_param(c->req, "CONTENT_TYPE"), form, boundary, start, &c->err);
+}
+
+void
+edge_note_head(struct edge_call *c, const struct soap_head *h)
+{
+	c->event.user = h->name_id;
+	c->event.system = h->system;
+}
+
+struct cards_user
+edge_user(const struct edge_call *c, const struct soap_head *h)
+{
+	return (struct cards_user){ .organisation = c->caller.organisation->id, .user = h->name_id };
+}
+
+int
+edge_audit_open(struct edge_call *c)
+{
+	c->event.status = AUDIT_OPEN;
+	if (audit_write(c->edge->audit, &c->event, &c->err) < 0)
+		return -1;
+	c->opened = true;
+	return 0;
+}
+
+static int
+answer(struct edge_call *c, int status, struct slice xml, struct err *e)
+{
+	const struct req_header headers[] = {
+		{ "Content-Type", S(SOAP_CONTENT_TYPE) },
+		{ "Content-Length", arena_printf(c->arena, "%zu", xml.n) },
+		{ "Cache-Control", S("no-store") },
+		{ "Allow", S("POST") },
+	};
+
+	c->event.http_status = status;
+	if (xml.p == NULL || headers[1].value.p == NULL)
+		return err_set(e, ERR_MEMORY, "answer");
+	if (req_answer(c->req, status, headers, status == 405 ? 4 : 3, e) < 0)
+		return -1;
+	return req_write(c->req, xml, e);
+}
+
+int
+edge_answer(struct edge_call *c, struct slice xml)
+{
+	return answer(c, 200, xml, &c->err);
+}
+
+void
+edge_fault(struct edge_call *c, struct slice header)
+{
+	struct err failed = { .kind = ERR_NONE };
+	struct buf b;
+
+	log_err(c->err.kind == ERR_INTERNAL || c->err.kind == ERR_MEMORY ? LOG_ERROR : LOG_INFO, "fault",
+	    req_id(c->req), &c->err);
+	buf_init(&b, FAULT_MAX);
+	soap_write_fault(&b, &c->err, req_id(c->req), c->conf == NULL || c->conf->danish, header);
+	/* DGWS: faults are HTTP 500; only a wrong method has a status of its own */
+	if (answer(c, c->err.kind == ERR_METHOD ? 405 : 500, buf_slice(&b), &failed) < 0)
+		log_err(LOG_INFO, "answer", req_id(c->req), &failed);
+	buf_free(&b);
+}
+
+/* What we refuse is the sender's; what fails is ours or a neighbour's. */
+static enum audit_status
+status_of(enum err_kind kind)
+{
+	if (kind == ERR_NONE)
+		return AUDIT_OK;
+	struct slice code = slice_of(err_code(kind));
+	return slice_is(code, "sosigw_internal_error") || slice_is(code, "sosigw_proxy_error") ?
+	    AUDIT_FAILED : AUDIT_REFUSED;
+}
+
+void
+edge_end(struct edge_call *c)
+{
+	struct err failed = { .kind = ERR_NONE };
+	struct audit_event *ev = &c->event;
+
+	ev->status = status_of(c->err.kind);
+	if (c->err.kind != ERR_NONE)
+		ev->reason = slice_of(err_name(c->err.kind));
+	ev->duration_ms = clock_mono_ms() - c->started;
+	ev->bytes_in = req_bytes_in(c->req);
+	ev->bytes_out = req_bytes_out(c->req);
+	if (audit_write(c->edge->audit, ev, &failed) < 0)
+		log_err(LOG_ERROR, "audit", req_id(c->req), &failed);
+	if (c->conf != NULL)
+		conf_release(c->edge->live, c->conf);
+}
+
+void
+edge_refuse_busy(struct edge *w, struct req *r)
+{
+	struct edge_call c;
+
+	if (edge_begin(w, r, AUDIT_SERVICE, &c) == 0)
+		err_set(&c.err, ERR_BUSY, "no thread became free in time");
+	edge_fault(&c, (struct slice){ NULL, 0 });
+	edge_end(&c);
+}

@@ -1,0 +1,140 @@
+#include "ops_private.h"
+
+#include <stdlib.h>
+
+#define READ_PIECE 8192
+
+/* The body element decides; SOAPAction is not needed, since real clients quote it, leave it empty or leave
+ * it out (interface.md 1.2). */
+static const struct {
+	const char *ns, *element, *name;
+	int (*serve)(struct op *op);
+} operations[] = {
+	{ NS_GW07, "requestIdCardDigestForSigningRequestBody", "requestIdCardDigestForSigning", ops_order },
+	{ NS_GW07, "signIdCardRequestBody", "signIdCard", ops_sign },
+	{ NS_GW07, "getValidIdCardRequestBody", "getValidIdCard", ops_get },
+	{ NS_GW07, "logoutRequestBody", "logout", ops_logout },
+	{ NS_GW14, "logoutRequestBody", "logoutWithResponse", ops_logout_with_response },
+};
+
+struct ops *
+ops_new(struct edge *w, struct err *e)
+{
+	struct ops *o = calloc(1, sizeof *o);
+
+	if (o != NULL)
+		o->sts = sts_new(w->http);
+	if (o == NULL || o->sts == NULL) {
+		free(o);
+		err_set(e, ERR_MEMORY, "card operations");
+		return NULL;
+	}
+	o->edge = w;
+	o->signing = (struct signing){ .cards = w->cards, .sts = o->sts, .revoked = w->revoked };
+	return o;
+}
+
+void
+ops_free(struct ops *o)
+{
+	sts_free(o->sts);
+	free(o);
+}
+
+/* The whole body, which is small. */
+static int
+read_body(struct op *op, struct buf *in)
+{
+	struct edge_call *c = &op->call;
+
+	if (req_length(c->req) > c->conf->max_message)
+		return err_set(&c->err, ERR_BODY_TOO_BIG, "%lld bytes", (long long)req_length(c->req));
+	for (;;) {
+		char *room = buf_room(in, READ_PIECE);
+		if (room == NULL)
+			return err_set(&c->err, ERR_BODY_TOO_BIG, "more than %zu bytes", in->cap);
+		ssize_t n = req_read(c->req, room, READ_PIECE, &c->err);
+		if (n < 0)
+			return -1;
+		if (n == 0)
+			return 0;
+		in->n += (size_t)n;
+	}
+}
+
+static int
+read_message(struct op *op)
+{
+	struct edge_call *c = &op->call;
+	struct slice boundary, start;
+	enum soap_form form;
+	struct buf *in = arena_alloc(c->arena, sizeof *in);
+
+	if (edge_need_soap_post(c, &form, &boundary, &start) < 0)
+		return -1;
+	if (form != SOAP_PLAIN)
+		return err_set(&c->err, ERR_CONTENT_TYPE, "multipart card operation");
+	if (in == NULL)
+		return err_set(&c->err, ERR_MEMORY, "message");
+	buf_init(in, (size_t)c->conf->max_message + READ_PIECE);
+	if (buf_defer(in, c->arena) < 0)
+		return err_set(&c->err, ERR_MEMORY, "message");
+	if (read_body(op, in) < 0)
+		return -1;
+	int rc = soap_read(c->arena, buf_slice(in), &op->message, &c->err);
+	if (op->message.head != NULL)
+		edge_note_head(c, op->message.head);
+	return rc;
+}
+
+static int
+serve(struct op *op)
+{
+	struct edge_call *c = &op->call;
+	const xmlNode *asked;
+
+	if (read_message(op) < 0)
+		return -1;
+	asked = op->message.operation;
+	for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) {
+		if (asked == NULL || !xml_is(asked, operations[i].ns, operations[i].element))
+			continue;
+		c->event.operation = slice_of(operations[i].name);
+		if (soap_need_user(op->message.head, &c->err) < 0)
+			return -1;
+		op->user = edge_user(c, op->message.head);
+		return operations[i].serve(op);
+	}
+	return err_set(&c->err, ERR_OPERATION, "body element %s",
+	    asked == NULL ? "(none)" : (const char *)asked->name);
+}
+
+/* A one-way operation has no answer: HTTP 202, nothing in it. */
+static int
+answer(struct op *op)
+{
+	struct edge_call *c = &op->call;
+	struct buf b;
+
+	if (op->body.p == NULL) {
+		c->event.http_status = 202;
+		return req_answer(c->req, 202, NULL, 0, &c->err);
+	}
+	buf_init(&b, op->body.n + 1024);
+	soap_write_answer(&b, op->body);
+	int rc = edge_answer(c, buf_slice(&b));
+	buf_free(&b);
+	return rc;
+}
+
+void
+ops_handle(void *ctx, struct req *r)
+{
+	struct op op = { .ops = ctx, .body = { NULL, 0 } };
+	struct edge_call *c = &op.call;
+
+	int rc = edge_begin(op.ops->edge, r, AUDIT_SERVICE, c);
+	if ((rc < 0 || serve(&op) < 0 || answer(&op) < 0) && !req_answered(r))
+		edge_fault(c, (struct slice){ NULL, 0 });
+	edge_end(c);
+}

@@ -1,0 +1,96 @@
+#include "proxy_private.h"
+
+/* What the caller can do about a missing card: the order that awaits its user's signature, as the content
+ * of the refusal's SOAP header. The refusal stays what it was. When the request's card does not hold enough to
+ * order with, its own refusal (CARD_DATA) says what is missing; an order that awaits all the same is told as that. */
+static int
+offer_login(struct flow *f, const struct cards_user *u)
+{
+	struct edge_call *c = &f->call;
+	struct err failed = { .kind = ERR_NONE };
+	struct cards_order *order;
+	struct idcard *asked;
+	xmlNode *node;
+	struct buf *b = arena_alloc(c->arena, sizeof *b);
+
+	if (b == NULL ||
+	    soap_head_card(c->arena, f->head, slice_from(buf_slice(&f->in), f->root), &node, &failed) < 0 ||
+	    idcard_read_request(c->arena, node, &asked, &failed) < 0 ||
+	    signing_order(&f->proxy->signing, c->conf, c->arena, c->caller.client, u, asked, &order, &failed) < 0) {
+		if (failed.kind == ERR_CARD_DATA && cards_pending(f->proxy->signing.cards, c->arena, u, &order,
+		    &(struct err){ .kind = ERR_NONE }) == 0)
+			failed = (struct err){ .kind = ERR_AWAITING };
+		if (failed.kind != ERR_NONE)
+			c->err = failed;
+		return -1;
+	}
+	buf_init(b, 16384);
+	buf_puts(b, "<ns2:implicitLoginHeader xmlns:ns2=\"" NS_GW07 "\">");
+	soap_write_digest_response(b, order->signed_info, signing_url(c->conf, c->arena, order), c->arena);
+	buf_puts(b, "</ns2:implicitLoginHeader>");
+	if (buf_defer(b, c->arena) == 0)
+		f->login = buf_slice(b);
+	return -1;
+}
+
+static bool
+is_for_want_of_a_card(enum err_kind kind)
+{
+	return kind == ERR_NO_CARD || kind == ERR_CARD_EXPIRED || kind == ERR_CARD_REVOKED;
+}
+
+static int
+use_kept(struct flow *f, const struct cards_user *u)
+{
+	struct edge_call *c = &f->call;
+	struct card *card;
+
+	if (cards_get(f->proxy->signing.cards, c->arena, u, c->conf->expiry_margin, f->service->max_card_age,
+	    &card, &c->err) < 0)
+		return -1;
+	f->card = card->xml;
+	c->event.card_id = card->id;
+	return 0;
+}
+
+/* A signed card of the client's own, when its user has none here: passed on only if the STS signed it. The
+ * message's card is replaced by the very bytes that were verified. */
+static int
+use_own(struct flow *f)
+{
+	struct edge_call *c = &f->call;
+	struct idcard *own;
+	struct slice xml;
+	xmlNode *node;
+
+	if (soap_head_card(c->arena, f->head, slice_from(buf_slice(&f->in), f->root), &node, &c->err) < 0 ||
+	    xml_canonical(c->arena, node, XML_C14N_EXCLUSIVE, NULL, &xml, &c->err) < 0 ||
+	    sts_verify_card(c->conf, c->arena, xml, &own, &c->err) < 0)
+		return -1;
+	f->card = own->xml;
+	c->event.card_id = own->id;
+	return 0;
+}
+
+int
+proxy_choose_card(struct flow *f)
+{
+	struct edge_call *c = &f->call;
+	const struct soap_head *h = f->head;
+	const struct cards_user u = edge_user(c, h);
+	bool own = h->card_signed || h->level == 2;
+
+	if (own && c->caller.organisation->pass_signed) {
+		c->event.card_id = h->card_id;
+		return 0;
+	}
+	if (use_kept(f, &u) == 0)
+		return 0;
+	if (!is_for_want_of_a_card(c->err.kind))
+		return -1;
+	if (h->card_signed) {
+		err_clear(&c->err);
+		return use_own(f);
+	}
+	return own ? -1 : offer_login(f, &u);
+}

@@ -1,0 +1,31 @@
+/* What the files of proxy share. */
+#ifndef PROXY_PRIVATE_H
+#define PROXY_PRIVATE_H
+
+#include "proxy.h"
+
+struct proxy {
+	struct edge *edge;
+	struct signing signing;
+	struct sts *sts;
+};
+
+/* One call on its way. */
+struct flow {
+	struct proxy *proxy;
+	struct edge_call call;
+	const struct soap_head *head;
+	const struct conf_service *service;
+	struct buf in;		/* what has been read: preamble of a multipart, head, first bytes behind it */
+	size_t root;		/* where the envelope begins in it; 0 when it is not multipart */
+	struct slice card;	/* what takes the place of the request's card; absent: the request's own stays */
+	struct buf out;		/* what is sent first */
+	struct slice login;	/* content of soap:Header of the refusal: implicit login; or absent */
+};
+
+/* choose.c: by level and signature, which card goes on (interface.md 3.3, design 4.4). */
+int proxy_choose_card(struct flow *f);
+/* forward.c: sends f->out and the rest of the body, streams the answer back. */
+int proxy_forward(struct flow *f);
+
+#endif

@@ -1,0 +1,104 @@
+#include "signing.h"
+
+#include "clock.h"
+#include "rand.h"
+
+int
+signing_order(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_client *client,
+    const struct cards_user *u, const struct idcard *asked, struct cards_order **order, struct err *e)
+{
+	const int64_t now = clock_now();
+	const struct idcard_new new = { .from = asked, .issuer = c->issuer, .now = now };
+	struct cards_order wanted = {
+		.token = rand_token(a, 32), .ordered = now, .expires = now + c->pending_ttl, .client = client->id,
+	};
+	enum dsig_hash hash = client->organisation->signature_hash == CONF_SHA256 ? DSIG_SHA256 : DSIG_SHA1;
+	struct idcard *card;
+
+	if (idcard_check_order(asked, e) < 0 || idcard_build(a, &new, &card, e) < 0)
+		return -1;
+	wanted.xml = card->xml;
+	if (dsig_prepare(a, card->xml, hash, &wanted.signed_info, e) < 0)
+		return -1;
+	return cards_order(s->cards, a, u, &wanted, c->pending_ttl, order, e);
+}
+
+struct slice
+signing_url(const struct conf *c, struct arena *a, const struct cards_order *order)
+{
+	return arena_printf(a, "%.*s/sosigw/sign/start?id=%.*s&lang=%s", SLICE_FMT(c->browser_base),
+	    SLICE_FMT(order->token), c->danish ? "da" : "en");
+}
+
+static void
+free_trust(void *trust)
+{
+	pki_trust_free(trust);
+}
+
+/* Chain, kind and revocation: is this a certificate that may sign at all? */
+static int
+check_certificate(const struct signing *s, const struct conf *c, struct arena *a, X509 *cert, struct err *e)
+{
+	const struct conf_trust *t = &c->trust;
+	struct pki_trust *trust = pki_trust_new(t->roots, t->nroots, t->intermediates, t->nintermediates, e);
+	X509 *issuer;
+
+	if (trust == NULL)
+		return -1;
+	if (arena_defer(a, free_trust, trust) < 0)
+		return err_set(e, ERR_MEMORY, "trust");
+	if (pki_check_chain(trust, a, cert, clock_now(), &issuer, e) < 0)
+		return -1;
+	if (!t->check_revocation)
+		return 0;
+	return pki_revoked_check(s->revoked, cert, clock_now(), t->crl_grace, e);
+}
+
+static int
+check_signer(const struct conf_organisation *o, struct arena *a, const struct idcard *card, X509 *cert,
+    struct err *e)
+{
+	struct pki_identity who;
+
+	if (pki_identify(a, cert, &who, e) < 0)
+		return -1;
+	return idcard_check_signer(card, &who, o->check_cvr, e);
+}
+
+static int
+keep(const struct signing *s, struct arena *a, const struct cards_user *u, const struct idcard *signed_card,
+    X509 *cert, struct err *e)
+{
+	struct card card = {
+		.xml = signed_card->xml, .id = signed_card->id, .system = signed_card->system,
+		.not_before = signed_card->not_before, .not_after = signed_card->not_after,
+		.kept = clock_now(), .signer_known = true,
+	};
+
+	pki_cert_key(cert, &card.signer);
+	return cards_keep(s->cards, a, u, &card, e);
+}
+
+int
+signing_complete(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_organisation *o,
+    const struct cards_user *u, struct slice value, struct slice certificate, struct slice *id, struct err *e)
+{
+	struct cards_order *order;
+	struct idcard *ordered, *user_signed, *sts_signed;
+	struct slice xml;
+	X509 *cert;
+
+	if (cards_pending(s->cards, a, u, &order, e) < 0 ||
+	    pki_read_der(a, certificate, &cert, e) < 0 ||
+	    check_certificate(s, c, a, cert, e) < 0 ||
+	    idcard_read(a, order->xml, &ordered, e) < 0 ||
+	    check_signer(o, a, ordered, cert, e) < 0 ||
+	    dsig_attach(a, order->xml, order->signed_info, value, cert, &xml, e) < 0 ||
+	    idcard_read(a, xml, &user_signed, e) < 0 ||
+	    sts_sign_card(s->sts, c, a, user_signed, cert, &sts_signed, e) < 0 ||
+	    keep(s, a, u, sts_signed, cert, e) < 0)
+		return -1;
+	*id = sts_signed->id;
+	return 0;
+}

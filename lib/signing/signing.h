@@ -1,0 +1,27 @@
+/* signing: how a card gets its signatures: ordered, signed by its user, signed by the STS, kept. Used by
+ * the card operations, by the proxy's implicit login and by the signing page. */
+#ifndef SIGNING_SIGNING_H
+#define SIGNING_SIGNING_H
+
+#include "cards.h"
+#include "sts.h"
+
+struct signing {
+	struct cards *cards;
+	struct sts *sts;
+	struct pki_revoked *revoked;
+};
+/* Orders a card with the data of `asked`, the card of a request; ERR_CARD_DATA when it does not suffice.
+ * When an order already awaits its signature, that is what *order is (mission 2.9). */
+int signing_order(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_client *client,
+    const struct cards_user *u, const struct idcard *asked, struct cards_order **order, struct err *e);
+/* Where a browser signs that order. */
+struct slice signing_url(const struct conf *c, struct arena *a, const struct cards_order *order);
+
+/* The user's answer: the signature value (raw bytes) over order->signed_info and the certificate (DER). Checks
+ * certificate, chain, revocation and signature, has the STS sign, checks what comes back, keeps the card. *id: the
+ * card's id. After a failure the order still stands, so that the user need not start over. */
+int signing_complete(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_organisation *o,
+    const struct cards_user *u, struct slice value, struct slice certificate, struct slice *id, struct err *e);
+
+#endif
