@@ -57,7 +57,7 @@ pg_become(const char *log)
 static inline void
 pg_log_path(const struct test_pg *pg, char *out, size_t size)
 {
-	snprintf(out, size, "%s/log", pg->dir);
+	snprintf(out, size, "%.63s/log", pg->dir);
 }
 
 static inline void
@@ -71,7 +71,7 @@ pg_restart(struct test_pg *pg)
 {
 	char log[80], data[80];
 
-	snprintf(data, sizeof data, "%s/data", pg->dir);
+	snprintf(data, sizeof data, "%.63s/data", pg->dir);
 	pg_log_path(pg, log, sizeof log);
 	pg->pid = fork();
 	if (pg->pid == 0) {
@@ -156,8 +156,8 @@ pg_start(void)
 	if (pw != NULL && chown(pg->dir, pw->pw_uid, pw->pw_gid) < 0)
 		abort();
 	chmod(pg->dir, 0755);
-	snprintf(pg->conninfo, sizeof pg->conninfo, "host=%s user=postgres dbname=postgres", pg->dir);
-	snprintf(data, sizeof data, "%s/data", pg->dir);
+	snprintf(pg->conninfo, sizeof pg->conninfo, "host=%.63s user=postgres dbname=postgres", pg->dir);
+	snprintf(data, sizeof data, "%.63s/data", pg->dir);
 	pg_log_path(pg, log, sizeof log);
 
 	pid_t pid = fork();
