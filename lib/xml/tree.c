@@ -3,7 +3,7 @@
  * The parse is libxml2's, but every start tag passes our hands first: what the reader (reader.c)
  * refuses is refused here too, so that no part of a message is read with other rules than the rest.
  * The document keeps libxml2's defaults otherwise; CDATA becomes text, comments stay in the tree. */
-#include "xml.h"
+#include "xml_private.h"
 
 #include "conv.h"
 
@@ -27,78 +27,17 @@ take(struct slice *s, const char *word)
 	return true;
 }
 
-static bool
-is_space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static size_t
-take_spaces(struct slice *s)
-{
-	size_t n = 0;
-
-	while (n < s->n && is_space(s->p[n]))
-		n++;
-	*s = slice_from(*s, n);
-	return n;
-}
-
-/* S name S? '=' S? quoted value; false and *s as it was when the next thing is not that. */
-static bool
-take_pseudo(struct slice *s, const char *name, struct slice *value)
-{
-	struct slice at = *s;
-
-	if (take_spaces(&at) == 0 || !take(&at, name))
-		return false;
-	take_spaces(&at);
-	if (!take(&at, "="))
-		return false;
-	take_spaces(&at);
-	if (at.n == 0 || (at.p[0] != '"' && at.p[0] != '\''))
-		return false;
-	const char *end = memchr(at.p + 1, at.p[0], at.n - 1);
-	if (end == NULL)
-		return false;
-	*value = (struct slice){ at.p + 1, (size_t)(end - at.p) - 1 };
-	*s = slice_from(at, value->n + 2);
-	return true;
-}
-
-/* The XML declaration, when there is one. Our own eyes, because libxml2 acts on it (changes the
- * decoder) before anybody can ask. */
-static int
-check_declaration(struct slice s, struct err *e)
-{
-	struct slice version, encoding, standalone;
-
-	if (!take(&s, "<?xml") || s.n == 0 || !is_space(s.p[0]))
-		return 0;
-	if (!take_pseudo(&s, "version", &version) || !slice_is(version, "1.0"))
-		return err_set(e, ERR_ENCODING, "XML version is not 1.0");
-	if (take_pseudo(&s, "encoding", &encoding) && !slice_is_nocase(encoding, "utf-8"))
-		return err_set(e, ERR_ENCODING, "encoding %.*s", SLICE_FMT(encoding));
-	(void)take_pseudo(&s, "standalone", &standalone);
-	take_spaces(&s);
-	if (!take(&s, "?>"))
-		return err_set(e, ERR_ENCODING, "XML declaration is malformed");
-	return 0;
-}
-
-#define BOM "\xEF\xBB\xBF"
-
 /* UTF-8 without NUL excludes every other encoding that libxml2 would guess from the first bytes. */
 static int
 check_encoding(struct slice *bytes, struct err *e)
 {
-	(void)take(bytes, BOM);
+	(void)take(bytes, XML_BOM);
 	/* libxml2 would skip a second one, which is text before the root */
-	if (bytes->n == 0 || slice_starts(*bytes, S(BOM)))
+	if (bytes->n == 0 || slice_starts(*bytes, S(XML_BOM)))
 		return err_set(e, ERR_XML, "no document");
 	if (memchr(bytes->p, '\0', bytes->n) != NULL || !conv_is_utf8(*bytes))
 		return err_set(e, ERR_ENCODING, "not UTF-8");
-	return check_declaration(*bytes, e);
+	return xml_check_declaration(*bytes, e);
 }
 
 /* Behind the first `what` in s, or the end of s. */
