@@ -7,6 +7,12 @@
 
 #include <stdint.h>
 
+#define CACHE_FORMAT 1			/* of a sealed value; the same number as CLUSTER_CARD_FORMAT */
+#define CACHE_NODES_MAX 32
+#define CACHE_VALUE_MAX (900 * 1024)	/* bytes */
+#define CACHE_TTL_MAX (25 * 3600)	/* seconds; a card lives 24 h and 10 minutes at most */
+
+/* Placement follows host and port as written here, so every server must write them the same way. */
 struct cache_node { const char *host; uint16_t port; const char *zone; };	/* host may be a unix socket path */
 struct cache_key { uint8_t id[4]; uint8_t bytes[32]; };	/* a sealing key and its id */
 #define CACHE_KEYS_MAX 2
@@ -29,17 +35,23 @@ struct cache_name { struct slice kind, organisation, user; };
 /* *value absent: no copy anywhere. ERR_CACHE: no node that may hold it could be asked. A copy that was altered, has another
  * format or belongs to another name counts as absent. */
 int cache_get(struct cache *c, struct arena *a, const struct cache_name *name, struct slice *value, struct err *e);
-/* Both copies; one is enough for success when other nodes are down. ttl in seconds. */
+/* The same, but every node is asked and the newest copy wins: for a caller that cannot use what cache_get gave, since
+ * a node that was away may have come back with something old. */
+int cache_get_newest(struct cache *c, struct arena *a, const struct cache_name *name, struct slice *value, struct err *e);
+/* Both copies; one is enough for success when other nodes are down. ttl in seconds. ERR_CACHE: no node took it;
+ * ERR_INVALID: value or ttl beyond the limits above. */
 int cache_set(struct cache *c, const struct cache_name *name, struct slice value, int64_t ttl, struct err *e);
 /* Only when there is none: ERR_CONFLICT otherwise. Decided by one node, so that one of many callers wins. */
 int cache_add(struct cache *c, const struct cache_name *name, struct slice value, int64_t ttl, struct err *e);
-/* Gone on every node that may hold it. *certain is false when a node could not be asked. */
+/* Gone on every node that may hold it, and a mark left that wins over an old copy on a node that comes back. *certain
+ * is false when a node could not be asked; ERR_CACHE when none could. */
 int cache_delete(struct cache *c, const struct cache_name *name, bool *certain, struct err *e);
 
-struct cache_node_state { const char *host; uint16_t port; const char *zone; bool up; uint64_t gets, hits, sets, errors; };
+struct cache_node_state { const char *host; uint16_t port; const char *zone; bool up; uint64_t gets, hits, sets, errors, unopened; };
+/* unopened: values that were altered, of another format, key or name. */
 size_t cache_state(struct cache *c, struct cache_node_state *out, size_t max);
 
-/* Reads a key file: lines "id-in-8-hex key-in-64-hex", the first seals, '#' comments; refuses one that others can read. */
+/* Reads a key file: lines "id-in-8-hex key-in-64-hex", the first seals, '#' comments; refuses one that others can read. ERR_CONFIG. */
 int cache_read_keys(const char *path, struct cache_key *keys, size_t *n, struct err *e);
 
 #endif
