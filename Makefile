@@ -107,6 +107,20 @@ $(B)/%.o: %.c
 	@echo "  cc $<"
 	$(Q)$(CC) $(CFLAGS_ALL) $(INCLUDES) -c -o $@ $<
 
+# ---- files that are part of a program: each as a C string behind the query that asks for it
+WSDL_FILES := $(wildcard lib/ops/wsdl/*)
+$(B)/gen/wsdl_files.h: $(WSDL_FILES)
+	@mkdir -p $(@D)
+	$(Q)for f in $^; do \
+		name=$$(basename $$f); \
+		case $$name in *.wsdl) query=wsdl;; *) query=xsd=$${name%.xsd};; esac; \
+		printf '{ "%s",\n' "$$query"; \
+		sed 's/\\/\\\\/g; s/"/\\"/g; s/^/"/; s/$$/\\n"/' "$$f"; \
+		echo '},'; \
+	done > $@
+$(B)/lib/ops/describe.o: $(B)/gen/wsdl_files.h
+$(B)/lib/ops/describe.o: CFLAGS_ALL += -I$(B)/gen -Wno-overlength-strings
+
 # ---- programs
 define program
 $(B)/fcgi-bin/$(1).o: INCLUDES := $$(USES_prog_$(1):%=-Ilib/%)

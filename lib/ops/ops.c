@@ -133,6 +133,10 @@ ops_handle(void *ctx, struct req *r)
 	struct op op = { .ops = ctx, .body = { NULL, 0 } };
 	struct edge_call *c = &op.call;
 
+	if (ops_is_question(r)) {
+		ops_describe(r);
+		return;
+	}
 	int rc = edge_begin(op.ops->edge, r, AUDIT_SERVICE, c);
 	if ((rc < 0 || serve(&op) < 0 || answer(&op) < 0) && !req_answered(r))
 		edge_fault(c, (struct slice){ NULL, 0 });

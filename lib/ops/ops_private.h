@@ -26,4 +26,8 @@ int ops_get(struct op *op);
 int ops_logout(struct op *op);
 int ops_logout_with_response(struct op *op);
 
+/* describe.c: a GET or HEAD, which asks what the service is. */
+bool ops_is_question(const struct req *r);
+void ops_describe(struct req *r);
+
 #endif
