@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
 #define ARENA_MAX (16u << 20)
 #define DB_CONNECTIONS 4
@@ -181,6 +181,15 @@ refuse(void *ctx, struct req *r)
 	edge_refuse_busy(&s->edge, r);
 }
 
+/* Some requests outlast the drain: what they use cannot be freed under them. The journal holds what they were
+ * about, and the kernel closes their connections, which look cut. */
+static void
+leave_at_once(const struct err *e)
+{
+	log_err(LOG_WARN, "stop", (struct slice){ NULL, 0 }, e);
+	_exit(1);
+}
+
 static int
 serve(struct served *s, const struct options *o, struct err *e)
 {
@@ -199,6 +208,8 @@ serve(struct served *s, const struct options *o, struct err *e)
 		set_signals();
 		log_msg(LOG_INFO, "start", "version %s, listening on %s", SOSIGW_VERSION, o->listen);
 		rc = fcgi_run(serving, f->drain_ms, e);
+		if (rc < 0)
+			leave_at_once(e);
 		fcgi_free(serving);
 	}
 	s->program->stop(s->app);
