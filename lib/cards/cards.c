@@ -1,0 +1,471 @@
+/* Cards and orders lie in the cache under their user's name. A logout deletes them there on every node; a node that
+ * was away at that moment may come back with an old copy, so what was logged out is also written to revoked_card in
+ * the database, which tells every process, and a card on that list is refused wherever it was found:
+ *
+ * - the id of the card, when one was found;
+ * - when a node could not be asked, the user as well (tag_of): whatever that node holds of the user, cards and orders
+ *   kept up to that moment are dead. Clocks of servers may differ by SKEW_MS, hence the margin; a card that is kept
+ *   after such a logout gets a stamp behind it, so the user can sign in again at once.
+ *
+ * A logout is reported as done when every copy is certainly deleted or the database has it. */
+#include "cards.h"
+
+#include "clock.h"
+#include "conv.h"
+#include "log.h"
+#include "revoked.h"
+#include "value.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	SKEW_MS = 10 * 1000,
+	POLL_MS = 10 * 1000,	/* NOTIFY is fast; this is for when it was missed */
+	PAGE = 5000,		/* rows of revoked_card read at once */
+	PAGE_BYTES = 16 << 20,
+	ORDER_TRIES = 4,
+	TAG = 5 + 64,		/* "user:" and a hash in hex */
+};
+#define CHANNEL "sosigw_revoked"
+
+struct cards {
+	struct cache *cache;
+	struct db *db;
+	struct pki_revoked *certificates;
+	struct revoked *revoked;
+	struct db_listener *listener;
+	atomic_bool users_revoked;	/* some entry of `revoked` is a user: seldom */
+	/* of the thread that loads */
+	bool load_failed;
+	char last[64];			/* the newest `revoked` that was read, as text; "" before the first */
+};
+
+/* ---- the list of what was revoked */
+
+static void
+refuse(struct cards *c, struct slice id, int64_t expires, int64_t when)
+{
+	revoked_put(c->revoked, id, expires, when);
+	if (slice_starts(id, S("user:")))
+		atomic_store(&c->users_revoked, true);
+}
+
+/* One page behind ($1, $2), beginning $3 earlier since a transaction may become visible later than another that
+ * began after it. */
+static const char load_sql[] =
+    "SELECT card_id, ceil(extract(epoch FROM expires))::bigint, (extract(epoch FROM revoked) * 1000)::bigint, "
+    "revoked::text FROM revoked_card WHERE expires > now() AND "
+    "(revoked, card_id) > ($1::timestamptz - $3::interval, $2) ORDER BY revoked, card_id LIMIT 5000";
+
+static int
+load_page(struct cards *c, struct arena *a, struct slice *behind, size_t *rows, struct err *e)
+{
+	struct db_rows *r;
+
+	if (db_query(c->db, a, load_sql, behind, 3, &r, e) < 0)
+		return -1;
+	*rows = db_count(r);
+	for (size_t i = 0; i < *rows; i++)
+		refuse(c, db_value(r, i, 0), db_int(r, i, 1, 0), db_int(r, i, 2, 0));
+	if (*rows > 0) {
+		behind[0] = db_value(r, *rows - 1, 3);
+		behind[1] = db_value(r, *rows - 1, 0);
+		snprintf(c->last, sizeof c->last, "%.*s", SLICE_FMT(behind[0]));
+	}
+	behind[2] = S("0");
+	return 0;
+}
+
+static int
+load_all(struct cards *c, struct err *e)
+{
+	char last[sizeof c->last];
+	size_t rows = PAGE;
+
+	memcpy(last, c->last, sizeof last);
+	struct slice behind[3] = { slice_of(last[0] == '\0' ? "-infinity" : last), S(""), S("5 minutes") };
+	struct arena *a = arena_new(PAGE_BYTES), *spare = arena_new(PAGE_BYTES);
+	int r = a == NULL || spare == NULL ? err_set(e, ERR_MEMORY, "revoked cards") : 0;
+	while (r == 0 && rows == PAGE) {
+		/* the other arena still holds where this page begins */
+		struct arena *page = a;
+		arena_reset(page);
+		r = load_page(c, page, behind, &rows, e);
+		a = spare;
+		spare = page;
+	}
+	arena_free(a);
+	arena_free(spare);
+	return r;
+}
+
+static void
+load(struct cards *c)
+{
+	struct err e = { 0 };
+
+	revoked_purge(c->revoked, clock_now());
+	bool failed = load_all(c, &e) < 0;
+	if (failed && !c->load_failed)
+		log_err(LOG_WARN, "revoked-cards", (struct slice){ NULL, 0 }, &e);
+	c->load_failed = failed;
+}
+
+/* The row tells the times; without it they are guessed on the safe side. */
+static void
+load_one(struct cards *c, struct slice id)
+{
+	struct arena *a = arena_new(64 << 10);
+	struct err e = { 0 };
+	struct db_rows *r;
+	int64_t expires = clock_now() + CACHE_TTL_MAX, when = clock_now_ms();
+
+	if (a != NULL && db_query(c->db, a, "SELECT ceil(extract(epoch FROM expires))::bigint, "
+	    "(extract(epoch FROM revoked) * 1000)::bigint FROM revoked_card WHERE card_id = $1",
+	    &id, 1, &r, &e) == 0 && db_count(r) == 1) {
+		expires = db_int(r, 0, 0, expires);
+		when = db_int(r, 0, 1, when);
+	}
+	refuse(c, id, expires, when);
+	arena_free(a);
+}
+
+static void
+on_notify(void *ctx, const char *channel, const char *payload)
+{
+	struct cards *c = ctx;
+
+	if (channel == NULL)
+		load(c);
+	else if (strcmp(channel, CHANNEL) == 0 && payload != NULL && payload[0] != '\0')
+		load_one(c, slice_of(payload));
+}
+
+/* Refused here from now on; in the database for everybody. */
+static int
+revoke(struct cards *c, struct arena *a, struct slice id, int64_t expires, struct err *e)
+{
+	refuse(c, id, expires, clock_now_ms());
+	if (c->db == NULL)
+		return err_set(e, ERR_DATABASE, "no database");
+	struct slice params[] = { id, arena_printf(a, "%lld", (long long)expires) };
+	return db_query(c->db, a, "WITH r AS (INSERT INTO revoked_card (card_id, expires) "
+	    "VALUES ($1, to_timestamp($2::bigint)) ON CONFLICT (card_id) DO UPDATE SET revoked = now(), "
+	    "expires = greatest(revoked_card.expires, excluded.expires) RETURNING card_id) "
+	    "SELECT pg_notify('" CHANNEL "', card_id) FROM r", params, 2, NULL, e);
+}
+
+/* ---- life */
+
+struct cards *
+cards_new(const struct cards_conf *conf, struct err *e)
+{
+	static const char *const channels[] = { CHANNEL };
+	struct cards *c = calloc(1, sizeof *c);
+
+	if (c == NULL || (c->revoked = revoked_new()) == NULL) {
+		free(c);
+		err_set(e, ERR_MEMORY, "cards");
+		return NULL;
+	}
+	c->cache = conf->cache;
+	c->db = conf->db;
+	c->certificates = conf->revoked;
+	if (c->db != NULL)
+		load(c);	/* here and not only by the listener: before the first card is used */
+	if (c->db != NULL && conf->listen != NULL) {
+		c->listener = db_listen(conf->listen, channels, 1, POLL_MS, on_notify, c, e);
+		if (c->listener == NULL) {
+			cards_free(c);
+			return NULL;
+		}
+	}
+	return c;
+}
+
+void
+cards_free(struct cards *c)
+{
+	if (c == NULL)
+		return;
+	if (c->listener != NULL)
+		db_listen_stop(c->listener);
+	revoked_free(c->revoked);
+	free(c);
+}
+
+/* ---- names */
+
+static struct cache_name
+name_of(struct slice kind, const struct cards_user *u)
+{
+	return (struct cache_name){ kind, u->organisation, slice_trim(u->user) };
+}
+
+/* A user without a name would share a card with every other such one. */
+static int
+check_user(const struct cards_user *u, struct err *e)
+{
+	if (u->organisation.n == 0 || slice_trim(u->user).n == 0)
+		return err_set(e, ERR_INTERNAL, "a card needs a user and an organisation");
+	return 0;
+}
+
+/* The user in revoked_card. A plain hash: it must be the same whatever the cache's keys are. */
+static struct slice
+tag_of(const struct cards_user *u, char tag[TAG + 1])
+{
+	struct slice parts[] = { u->organisation, slice_trim(u->user) };
+	uint8_t hash[32];
+
+	conv_hmac(S("sosigw revoked user"), parts, 2, hash);
+	memcpy(tag, "user:", 5);
+	for (size_t i = 0; i < sizeof hash; i++)
+		snprintf(tag + 5 + 2 * i, 3, "%02x", hash[i]);
+	return (struct slice){ tag, TAG };
+}
+
+/* The last moment up to which everything of the user is dead, in milliseconds; 0: never revoked. */
+static int64_t
+dead_until(struct cards *c, const struct cards_user *u)
+{
+	char tag[TAG + 1];
+	int64_t when;
+
+	if (!atomic_load(&c->users_revoked) || !revoked_has(c->revoked, tag_of(u, tag), &when))
+		return 0;
+	return when + SKEW_MS;
+}
+
+static int64_t
+stamp_for(struct cards *c, const struct cards_user *u)
+{
+	int64_t now = clock_now_ms(), dead = dead_until(c, u);
+
+	return now > dead ? now : dead + 1;
+}
+
+/* ---- cards */
+
+/* *card NULL: none. */
+static int
+fetch(struct cards *c, struct arena *a, const struct cards_user *u, bool newest, struct card **card, int64_t *stamp,
+    struct err *e)
+{
+	struct cache_name name = name_of(S("card"), u);
+	struct slice bytes;
+
+	*card = NULL;
+	if ((newest ? cache_get_newest : cache_get)(c->cache, a, &name, &bytes, e) < 0)
+		return -1;
+	if (bytes.p == NULL)
+		return 0;
+	struct card *got = arena_alloc(a, sizeof *got);
+	if (got == NULL)
+		return err_set(e, ERR_MEMORY, "a card");
+	if (value_read_card(bytes, got, stamp))
+		*card = got;
+	return 0;
+}
+
+struct demand { int64_t margin, max_age; };
+
+/* ERR_NONE: it may be used. *why: words for the log. */
+static enum err_kind
+judge(struct cards *c, const struct cards_user *u, const struct card *card, int64_t stamp, const struct demand *d,
+    const char **why)
+{
+	int64_t now = clock_now(), when;
+
+	*why = "was logged out or revoked";
+	if (revoked_has(c->revoked, card->id, &when) || stamp <= dead_until(c, u))
+		return ERR_CARD_REVOKED;
+	*why = "was signed with a certificate that is revoked now";
+	if (c->certificates != NULL && card->signer_known && pki_revoked_has(c->certificates, &card->signer))
+		return ERR_CARD_REVOKED;
+	*why = "has expired, or nearly so";
+	if (card->not_after - d->margin <= now)
+		return ERR_CARD_EXPIRED;
+	*why = "is older than the service allows";
+	if (d->max_age != 0 && now - card->not_before > d->max_age)
+		return ERR_CARD_EXPIRED;
+	return ERR_NONE;
+}
+
+int
+cards_get(struct cards *c, struct arena *a, const struct cards_user *u, int64_t margin, int64_t max_age,
+    struct card **out, struct err *e)
+{
+	const struct demand demand = { margin, max_age };
+	const char *why;
+	int64_t stamp;
+
+	if (check_user(u, e) < 0 || fetch(c, a, u, false, out, &stamp, e) < 0)
+		return -1;
+	if (*out != NULL && judge(c, u, *out, stamp, &demand, &why) == ERR_NONE)
+		return 0;
+	/* A node that was away may have given an old card while the new one is elsewhere. */
+	if (*out != NULL && fetch(c, a, u, true, out, &stamp, e) < 0)
+		return -1;
+	if (*out == NULL)
+		return err_set(e, ERR_NO_CARD, "none in the cache");
+	enum err_kind kind = judge(c, u, *out, stamp, &demand, &why);
+	if (kind == ERR_NONE)
+		return 0;
+	return err_set(e, kind, "card %.*s %s", SLICE_FMT((*out)->id), why);
+}
+
+static void
+drop_order(struct cards *c, const struct cards_user *u)
+{
+	struct cache_name name = name_of(S("order"), u);
+	struct err ignored = { 0 };	/* it ends by itself soon */
+	bool certain;
+
+	cache_delete(c->cache, &name, &certain, &ignored);
+}
+
+int
+cards_keep(struct cards *c, struct arena *a, const struct cards_user *u, const struct card *card, struct err *e)
+{
+	struct cache_name name = name_of(S("card"), u);
+	int64_t left = card->not_after - clock_now();
+
+	if (check_user(u, e) < 0)
+		return -1;
+	if (left <= 0)
+		return err_set(e, ERR_CARD_EXPIRED, "card %.*s has ended already", SLICE_FMT(card->id));
+	struct slice bytes = value_of_card(a, card, stamp_for(c, u));
+	if (bytes.p == NULL)
+		return err_set(e, ERR_MEMORY, "a card of %zu bytes", card->xml.n);
+	if (cache_set(c->cache, &name, bytes, left < CACHE_TTL_MAX ? left : CACHE_TTL_MAX, e) < 0)
+		return -1;
+	drop_order(c, u);
+	return 0;
+}
+
+/* Deleted wherever it may be? */
+static bool
+erase(struct cards *c, struct slice kind, const struct cards_user *u)
+{
+	struct cache_name name = name_of(kind, u);
+	struct err ignored = { 0 };	/* what follows from it is that nothing is certain */
+	bool certain;
+
+	return cache_delete(c->cache, &name, &certain, &ignored) == 0 && certain;
+}
+
+int
+cards_forget(struct cards *c, struct arena *a, const struct cards_user *u, struct slice *id, struct err *e)
+{
+	struct err unread = { 0 }, why = { 0 };
+	char tag[TAG + 1];
+	struct card *card;
+	int64_t stamp;
+	bool listed = true;
+
+	*id = (struct slice){ NULL, 0 };
+	if (check_user(u, e) < 0)
+		return -1;
+	if (fetch(c, a, u, true, &card, &stamp, &unread) == 0 && card != NULL)
+		*id = card->id;
+	bool erased = erase(c, S("card"), u);
+	erased = erase(c, S("order"), u) && erased;
+	if (id->p != NULL)
+		listed = revoke(c, a, *id, card->not_after, &why) == 0;
+	if (!erased)
+		listed = revoke(c, a, tag_of(u, tag), clock_now() + CACHE_TTL_MAX, &why) == 0 && listed;
+	if (!erased && !listed)
+		return err_set(e, ERR_LOGOUT_UNCERTAIN, "a cache node could not be asked, and %s: %s",
+		    err_name(why.kind), why.detail);
+	return 0;
+}
+
+/* ---- orders */
+
+/* The order in force; *out NULL: none. *in_the_way: there is one that does not count. As with cards, what is of no use
+ * is not believed before all nodes were asked. */
+static int
+fetch_order(struct cards *c, struct arena *a, const struct cards_user *u, struct cards_order **out, bool *in_the_way,
+    struct err *e)
+{
+	struct cache_name name = name_of(S("order"), u);
+	struct cards_order *got = arena_alloc(a, sizeof *got);
+	struct slice bytes;
+	int64_t stamp;
+
+	*out = NULL;
+	*in_the_way = false;
+	if (got == NULL)
+		return err_set(e, ERR_MEMORY, "an order");
+	for (int newest = 0; newest < 2; newest++) {
+		if ((newest ? cache_get_newest : cache_get)(c->cache, a, &name, &bytes, e) < 0)
+			return -1;
+		*in_the_way = bytes.p != NULL && (!value_read_order(bytes, got, &stamp) ||
+		    got->expires <= clock_now() || stamp <= dead_until(c, u));
+		if (*in_the_way)
+			continue;
+		*out = bytes.p == NULL ? NULL : got;
+		break;
+	}
+	return 0;
+}
+
+/* Stores it if there is none. 0 with *out NULL: somebody else was first. */
+static int
+try_order(struct cards *c, struct arena *a, const struct cards_user *u, struct slice bytes, int64_t ttl,
+    struct cards_order **out, struct err *e)
+{
+	struct cache_name name = name_of(S("order"), u);
+	struct err why = { 0 };
+	int64_t stamp;
+
+	*out = NULL;
+	if (cache_add(c->cache, &name, bytes, ttl, &why) < 0)
+		return why.kind == ERR_CONFLICT ? 0 : err_set(e, why.kind, "%s", why.detail);
+	struct cards_order *mine = arena_alloc(a, sizeof *mine);
+	if (mine == NULL || !value_read_order(bytes, mine, &stamp))
+		return err_set(e, ERR_MEMORY, "an order");
+	*out = mine;
+	return 0;
+}
+
+int
+cards_order(struct cards *c, struct arena *a, const struct cards_user *u, const struct cards_order *wanted, int64_t ttl,
+    struct cards_order **out, struct err *e)
+{
+	int64_t left = wanted->expires - clock_now();
+	bool in_the_way;
+
+	if (check_user(u, e) < 0)
+		return -1;
+	struct slice bytes = value_of_order(a, wanted, stamp_for(c, u));
+	if (bytes.p == NULL)
+		return err_set(e, ERR_MEMORY, "an order of %zu bytes", wanted->xml.n);
+	for (int i = 0; i < ORDER_TRIES; i++) {
+		if (fetch_order(c, a, u, out, &in_the_way, e) < 0)
+			return -1;
+		if (*out != NULL)
+			return 0;
+		if (in_the_way)
+			drop_order(c, u);
+		if (try_order(c, a, u, bytes, ttl < left ? ttl : left, out, e) < 0)
+			return -1;
+		if (*out != NULL)
+			return 0;
+	}
+	return err_set(e, ERR_CACHE, "the order is changed by others all the time");
+}
+
+int
+cards_pending(struct cards *c, struct arena *a, const struct cards_user *u, struct cards_order **out, struct err *e)
+{
+	bool in_the_way;
+
+	if (check_user(u, e) < 0 || fetch_order(c, a, u, out, &in_the_way, e) < 0)
+		return -1;
+	return *out != NULL ? 0 : err_set(e, ERR_NO_CARD, "no order awaits");
+}

@@ -1,0 +1,16 @@
+/* value: cards and orders as the bytes that the cache keeps. */
+#ifndef CARDS_VALUE_H
+#define CARDS_VALUE_H
+
+#include "cards.h"
+
+/* stamp: milliseconds UTC when it was put into the cache, for logouts that name a user and not a card.
+ * The bytes live in the arena; absent: no memory, or too big for the cache. */
+struct slice value_of_card(struct arena *a, const struct card *card, int64_t stamp);
+struct slice value_of_order(struct arena *a, const struct cards_order *order, int64_t stamp);
+
+/* False for anything that is not exactly what is written above. The result points into the bytes. */
+bool value_read_card(struct slice bytes, struct card *card, int64_t *stamp);
+bool value_read_order(struct slice bytes, struct cards_order *order, int64_t *stamp);
+
+#endif

@@ -1,0 +1,24 @@
+/* The kept form of cards and orders: whatever is read is written again as the same bytes. */
+#include "value.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct slice bytes = { (const char *)data, size };
+	struct arena *a = arena_new(4 << 20);
+	struct card card;
+	struct cards_order order;
+	int64_t stamp;
+
+	if (value_read_card(bytes, &card, &stamp) && !slice_eq(value_of_card(a, &card, stamp), bytes))
+		abort();
+	if (value_read_order(bytes, &order, &stamp) && !slice_eq(value_of_order(a, &order, stamp), bytes))
+		abort();
+	arena_free(a);
+	return 0;
+}
