@@ -118,6 +118,14 @@ void conf_release(struct conf_live *l, const struct conf *c);
 struct conf_live *conf_live_fixed(struct conf *c);
 /* Called, on the watching thread, after each swap. */
 void conf_live_on_change(struct conf_live *l, void (*fn)(void *ctx, const struct conf *c), void *ctx);
+/* For status pages and metrics. */
+struct conf_live_state {
+	int64_t revision;	/* in use; 0: none */
+	int64_t refused;	/* a newer one that does not pass the check; 0: none */
+	char problem[256];	/* why */
+	bool database;		/* the last look reached it */
+};
+void conf_live_state(struct conf_live *l, struct conf_live_state *out);
 
 /* ---- revisions in the database (schema/001) */
 
