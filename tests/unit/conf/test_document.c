@@ -274,6 +274,18 @@ every_break_of_a_rule_is_told_with_its_place(void **state)
 }
 
 static void
+two_certificates_in_one_are_refused(void **state)
+{
+	struct world *w = *state;
+	struct slice one = docs_certificate(w->a), two = arena_printf(w->a, "%.*s%.*s", SLICE_FMT(one), SLICE_FMT(one));
+
+	struct slice doc = docs_with(w->a, unit_file(w->a, SAMPLE), PLACEHOLDER, two);
+	assert_err(ERR_INVALID, conf_parse(doc, 0, &w->c, &w->problems, &w->e), &w->e);
+	assert_string_equal(problems(w), "sts.certificates[0]: must be one certificate in PEM form\n"
+	    "trust.roots[0]: must be one certificate in PEM form\n");
+}
+
+static void
 nothing_but_json_objects_are_documents(void **state)
 {
 	struct world *w = *state;
@@ -374,6 +386,7 @@ main(void)
 		T(the_sample_becomes_a_configuration),
 		T(what_is_left_out_has_its_default),
 		T(every_break_of_a_rule_is_told_with_its_place),
+		T(two_certificates_in_one_are_refused),
 		T(nothing_but_json_objects_are_documents),
 		T(a_secret_in_the_wrong_place_is_not_quoted),
 		T(problems_have_an_end),
