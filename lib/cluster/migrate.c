@@ -45,7 +45,7 @@ tell(const struct plan *p, const char *fmt, ...)
 
 /* ---- the folder */
 
-/* Three digits, a dash, .sql: its number; 0 for any other file. */
+/* Three digits, a dash, .sql: its number; 0 for any other file, a name with a quote among them. */
 static int64_t
 number_of(const char *name)
 {
@@ -53,6 +53,7 @@ number_of(const char *name)
 	int64_t n;
 
 	if (s.n < sizeof "000-x.sql" - 1 || s.p[3] != '-' || !slice_is(slice_from(s, s.n - 4), ".sql") ||
+	    slice_find(s, S("'")) >= 0 ||
 	    conv_number((struct slice){ s.p, 3 }, FILES_MAX, &n) < 0)
 		return 0;
 	return n;
@@ -150,29 +151,30 @@ has_version(struct db *d, const struct plan *p, int64_t version)
 	    db_count(rows) == 1;
 }
 
-/* The names come from a folder we ship, yet no quote gets into the script. */
-static int
-apply(struct db *d, const struct plan *p, const struct step *s, struct err *e)
+static void
+write_script(struct buf *b, const struct step *s)
 {
-	struct buf b;
-
-	if (slice_find(s->name, S("'")) >= 0)
-		return err_set(e, ERR_CONFIG, "%.*s: a quote in a file name", SLICE_FMT(s->name));
-	buf_init(&b, FILE_MAX + 4096);
-	if (buf_defer(&b, p->a) < 0)
-		return err_set(e, ERR_MEMORY, "migration");
-	/* "sosigw" in ASCII, as a number: anything that nobody else locks */
-	buf_printf(&b, "BEGIN; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(126943972878199);\n"
+	/* the lock's number is "sosigw" in ASCII: nobody else's */
+	buf_printf(b, "BEGIN; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(126943972878199);\n"
 	    "DO $guard$ BEGIN IF to_regclass('schema_version') IS NOT NULL THEN\n"
 	    "IF EXISTS (SELECT FROM schema_version WHERE version = %lld) THEN\n"
 	    "RAISE unique_violation; END IF; END IF; END $guard$;\n", (long long)s->version);
-	buf_put(&b, s->sql);
-	buf_printf(&b, "\n;INSERT INTO schema_version (version, name, sha256) VALUES (%lld, '%.*s', '%.*s');"
+	buf_put(b, s->sql);
+	buf_printf(b, "\n;INSERT INTO schema_version (version, name, sha256) VALUES (%lld, '%.*s', '%.*s');"
 	    "COMMIT;", (long long)s->version, SLICE_FMT(s->name), SLICE_FMT(s->sha256));
-	if (b.failed)
-		return err_set(e, ERR_MEMORY, "migration");
+}
+
+static int
+apply(struct db *d, const struct plan *p, const struct step *s, struct err *e)
+{
 	struct err why = { 0 };
-	if (db_script(d, buf_slice(&b), &why) == 0) {
+	struct buf b;
+
+	buf_init(&b, FILE_MAX + 4096);
+	write_script(&b, s);
+	int done = b.failed ? err_set(&why, ERR_MEMORY, "migration") : db_script(d, buf_slice(&b), &why);
+	buf_free(&b);
+	if (done == 0) {
 		tell(p, "applied %.*s", SLICE_FMT(s->name));
 		return 0;
 	}

@@ -1,4 +1,4 @@
-/* The static file, read by inih. One table says what may stand in it. */
+/* The static file, read by inih. file.def says what may stand in it. */
 #include "conf.h"
 
 #include "conv.h"
@@ -14,7 +14,6 @@
 #define FILE_CAP (1 << 20)
 /* inih reads lines into INI_MAX_LINE bytes and takes what is beyond for another line. */
 #define LONGEST (INI_MAX_LINE - 2)
-#define WORKERS_MOST 4096
 
 enum kind { WORD, TEXT, PATH, NODES, NUMBER, YES_NO };
 struct setting {
@@ -25,24 +24,12 @@ struct setting {
 	bool required;
 	int64_t least, most;
 };
-#define AT(member) offsetof(struct conf_file, member)
 static const struct setting settings[] = {
-	{ "server", "name", WORD, AT(server), NULL, false, 0, 0 },	/* left out: the host's own */
-	{ "server", "zone", WORD, AT(zone), NULL, false, 0, 0 },
-	{ "server", "state", PATH, AT(state), "/var/lib/sosigw", false, 0, 0 },
-	{ "server", "log", PATH, AT(log), NULL, false, 0, 0 },
-	{ "database", "conninfo", TEXT, AT(database), NULL, true, 0, 0 },
-	{ "cache", "nodes", NODES, AT(cache_nodes), NULL, true, 0, 0 },
-	{ "cache", "keys", PATH, AT(cache_keys), "/etc/sosigw/cache.keys", false, 0, 0 },
-	{ "cache", "timeout_ms", NUMBER, AT(cache_timeout_ms), "100", false, 1, 10000 },
-	{ "audit", "journal", PATH, AT(journal), "/var/lib/sosigw/journal", false, 0, 0 },
-	{ "audit", "sync", YES_NO, AT(journal_sync), "no", false, 0, 0 },
-	{ "worker", "threads", NUMBER, AT(threads), "256", false, 1, WORKERS_MOST },
-	{ "worker", "queue", NUMBER, AT(queue), "512", false, 0, 65536 },
-	{ "worker", "queue_ms", NUMBER, AT(queue_ms), "5000", false, 1, 600000 },
-	{ "worker", "drain_ms", NUMBER, AT(drain_ms), "30000", false, 0, 3600000 },
+#define SETTING(section, name, kind, member, otherwise, required, least, most) \
+	{ #section, #name, kind, offsetof(struct conf_file, member), otherwise, required, least, most },
+#include "file.def"
+#undef SETTING
 };
-#undef AT
 #define NSETTINGS (sizeof settings / sizeof *settings)
 
 struct whole {		/* the file's arena goes with it */
