@@ -23,10 +23,12 @@ struct fcgi_conf {
 	void *ctx;
 };
 struct fcgi;
-/* Listens (backlog 4096; an old socket file is replaced). NULL with e filled. */
+/* Listens (backlog 4096; an old socket file is replaced, its mode is the process's umask). NULL with e filled.
+ * SIGPIPE is ignored from then on. */
 struct fcgi *fcgi_new(const struct fcgi_conf *conf, struct err *e);
 /* Serves until fcgi_stop; then closes the listening socket, lets running requests end (at most drain_ms),
- * and returns 0. */
+ * and returns 0. -1 (ERR_BUSY) when some still run after that: then leave by _exit, and free nothing that
+ * handlers use. */
 int fcgi_run(struct fcgi *f, unsigned drain_ms, struct err *e);
 /* May be called from a signal handler. */
 void fcgi_stop(struct fcgi *f);

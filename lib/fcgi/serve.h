@@ -1,0 +1,37 @@
+/* serve: what fcgi.c (connections and threads) and req.c (one request) tell each other. */
+#ifndef FCGI_SERVE_H
+#define FCGI_SERVE_H
+
+#include "fcgi.h"
+
+/* How far one request may hold a thread outside its handler. */
+struct serve_limits {
+	unsigned head_ms;	/* until the parameters have arrived */
+	unsigned drain_ms;	/* reading away what the handler left of the body */
+	size_t drain_bytes;
+};
+
+/* What becomes of the connection afterwards. */
+enum serve_end {
+	SERVE_KEEP,	/* between two requests; wait for the next */
+	SERVE_LINGER,	/* answered and shut for writing, but the peer still sends: read on a while, then close */
+	SERVE_CLOSE,
+	SERVE_CLOSED,	/* libfcgi closed the descriptor itself */
+};
+
+/* One per thread, used for one request after the other. NULL when memory ends. */
+struct req *req_new(size_t arena_cap);
+void req_free(struct req *r);
+/* Reads a request from fd, has it handled, finishes it. */
+enum serve_end req_serve(struct req *r, int fd, const struct serve_limits *limits, fcgi_handler *handle,
+    void *ctx);
+/* Once per process, before the first request. */
+void req_init(void);
+
+/* The longest head (BEGIN_REQUEST and parameters with their record headers) that is read. */
+#define HEAD_MAX 65536
+/* Looks at the first n bytes of a request. > 0: the length of its head, which is whole and in order;
+ * 0: more bytes are needed; -1: not a request that we serve. */
+ssize_t head_check(const uint8_t *p, size_t n);
+
+#endif
