@@ -213,7 +213,7 @@ def fill(template, values):
     with open(os.path.join(TEMPLATES, template + '.xml'), encoding='utf-8') as f:
         text = f.read()
     for name, value in values.items():
-        text = text.replace(f'##{name}##', value if value.startswith('<') else escape(value))
+        text = text.replace(f'##{name}##', value if name == 'DOSAGESTRUCTURE' else escape(value))
     left = re.search(r'##[A-Z]+##', text)
     assert not left, f'{template}: nothing for {left[0]}'
     return text
@@ -450,19 +450,19 @@ class Http:
         if isinstance(body, bytes):
             length, body = len(body), (body,)
         head = self.head(method, path, length, action, headers or {}, chunked, expect, keep)
+        connection = _Connection(s)
         sent = body is not None
         if expect:
             s.sendall(head)
-            sent = _continued(s)
-            _send(s, b'', body if sent else (), chunked, pause)
-        else:
-            _send(s, head, body or (), chunked, pause)
-        answer = _read(s, method, began, sent, hash_only)
-        if keep and answer.complete and answer.headers.get('Connection', '').lower() != 'close':
+            head, sent = b'', connection.continued()
+        if sent or head:
+            sent = connection.send(head, body or (), chunked and sent, pause) and sent
+        status, got, text, size, digest, complete = connection.read(method, hash_only)
+        if keep and complete and sent and got.get('Connection', '').lower() != 'close':
             self.kept = s
         else:
             s.close()
-        return answer
+        return Answer(status, got, text, size, digest, time.monotonic() - began, complete, sent)
 
     def raw(self, data, wait=5, shut=False):
         """send these octets, whatever they are; all that comes back until the other end closes or wait is over"""
@@ -487,65 +487,72 @@ class Http:
             self.kept = None
 
 
-def _continued(s):
-    """wait for 100 Continue as .NET does, then send anyway; False when a final answer came in its place"""
-    if not select.select([s], [], [], 1)[0]:
-        return True
-    got = b''
-    while not got.endswith(b'\r\n\r\n') and len(got) < 25:
-        # MSG_PEEK is not for TLS: read no further than the 25 octets of the interim answer
-        part = s.recv(1, socket.MSG_PEEK) if not isinstance(s, ssl.SSLSocket) else b'x'
-        if not part:
-            return False
-        if not isinstance(s, ssl.SSLSocket):
-            line = s.recv(12, socket.MSG_PEEK)
-            if not line.startswith(b'HTTP/1.1 100'[:len(line)]) and line:
+class _Connection:
+    """a socket and what was read from it too early; http.client reads the rest"""
+
+    def __init__(self, s):
+        self.s, self.fp = s, s.makefile('rb')
+
+    def makefile(self, _mode):
+        return self.fp
+
+    def continued(self):
+        """wait a second for 100 Continue, as .NET does, then go on anyway; False when a final answer came instead"""
+        timeout = self.s.gettimeout()
+        self.s.settimeout(1)
+        try:
+            if not self.fp.peek(1).startswith(b'HTTP/1.1 100'):
                 return False
-            if len(line) < 12:
-                continue
-        got += s.recv(1)
-        if isinstance(s, ssl.SSLSocket) and len(got) == 12 and got != b'HTTP/1.1 100':
-            raise NotImplementedError('a final answer before the body, over TLS')
-    return True
+            while self.fp.readline().strip():
+                pass
+        except TimeoutError:
+            self.fp = self.s.makefile('rb')
+        finally:
+            self.s.settimeout(timeout)
+        return True
 
+    def answered(self):
+        """has an answer begun? Not known under TLS, where other records come as well"""
+        return not isinstance(self.s, ssl.SSLSocket) and bool(select.select([self.s], [], [], 0)[0])
 
-def _send(s, head, parts, chunked, pause):
-    try:
-        first = head
-        for part in parts:
+    def send(self, head, parts, chunked, pause):
+        """False when an answer, or the end of the connection, came before all was sent"""
+        try:
+            self.s.sendall(head)
+            for part in parts:
+                if self.answered():
+                    return False
+                if chunked and part:
+                    part = b'%x\r\n%b\r\n' % (len(part), part)
+                self.s.sendall(part)
+                if pause:
+                    time.sleep(pause)
             if chunked:
-                part = b'%x\r\n%b\r\n' % (len(part), part) if part else b''
-            s.sendall(first + part if first else part)
-            first = b''
-            if pause:
-                time.sleep(pause)
-        if chunked and parts != ():
-            first += b'0\r\n\r\n'
-        if first:
-            s.sendall(first)
-    except (BrokenPipeError, ConnectionResetError):
-        pass    # an answer may have come before all was sent
+                self.s.sendall(b'0\r\n\r\n')
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
 
-
-def _read(s, method, began, sent, hash_only):
-    response = http.client.HTTPResponse(s, method=method)
-    response.begin()
-    digest, kept, length, complete = hashlib.sha256(), [], 0, True
-    try:
-        while part := response.read(1 << 18):
-            digest.update(part)
-            length += len(part)
-            if not hash_only:
-                kept.append(part)
-        # read(n) tells nothing of an answer that ends too early
-        complete = not response.length
-    except http.client.IncompleteRead as e:
-        complete = False
-        kept.append(e.partial)
-    except OSError:
-        complete = False
-    return Answer(response.status, response.headers, b''.join(kept), length, digest.hexdigest(),
-                  time.monotonic() - began, complete, sent)
+    def read(self, method, hash_only):
+        """status, headers, body, length, hash, complete"""
+        response = http.client.HTTPResponse(self, method=method)
+        response.begin()
+        digest, kept, length, left = hashlib.sha256(), [], 0, response.length
+        try:
+            while left != 0:
+                # read1, so that nothing is lost when the rest never comes; on chunked answers it does not count
+                part = response.read1(1 << 18) if response.chunked else response.fp.read1(min(left or 1 << 18, 1 << 18))
+                if not part:
+                    left = left or 0
+                    break
+                digest.update(part)
+                length += len(part)
+                left = left and left - len(part)
+                if not hash_only:
+                    kept.append(part)
+        except (http.client.IncompleteRead, OSError):
+            left = -1
+        return response.status, response.headers, b''.join(kept), length, digest.hexdigest(), left == 0
 
 
 # ---- reading answers
@@ -670,7 +677,9 @@ class Process:
         line = self.child.stdout.readline()
         if not line.startswith('listening on '):
             raise RuntimeError(f'{command[0]} said {line!r}')
-        self.port = int(line.split()[2])
+        words = line.split()
+        self.port = int(words[2])
+        self.tls_port = int(words[4]) if len(words) > 4 else None
         self.url = f'http://127.0.0.1:{self.port}'
 
     def __enter__(self):
