@@ -53,4 +53,7 @@ int ctl_read(struct ctl *c, const char *path, struct slice *out);
 /* A string in JSON, with its quotes; absent is null. */
 void ctl_put_json(FILE *f, struct slice text);
 
+/* Text for a terminal: control characters, which could steer it, become '?'. Absent is "-". */
+void ctl_put_text(FILE *f, struct slice text);
+
 #endif
