@@ -468,11 +468,6 @@ begin(struct xml_reader *r, bool last)
 	}
 	if (slice_starts(s, S(XML_BOM)))
 		s = slice_from(s, strlen(XML_BOM));
-	/* libxml2 would skip a second one, which is text before the root */
-	if (slice_starts(s, S(XML_BOM))) {
-		refuse(r, ERR_XML, "two byte order marks");
-		return false;
-	}
 	if (xml_is_declaration(s) && slice_find(s, S("?>")) < 0) {
 		if (last)
 			refuse(r, ERR_XML, "not complete");

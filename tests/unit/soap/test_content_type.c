@@ -9,6 +9,7 @@ static const struct {
 	{ "Text/XML; Charset=\"UTF-8\"", NULL, NULL },
 	{ "text/xml;charset=utf-8;", NULL, NULL },
 	{ " text/xml ; charset=utf-8 ; action=\"urn:a;b,c\" ; x ", NULL, NULL },
+	{ "text/xml; action=\"a\\\"; charset=x\"", NULL, NULL },
 	{ "text/xml; charset=UTF-8, text/xml; charset=UTF-8", NULL, NULL },
 	{ "text/xml,text/xml", NULL, NULL },
 	{ "multipart/related; boundary=b1; type=\"application/xop+xml\"; start=\"<root>\"; start-info=\"text/xml\"", "b1",

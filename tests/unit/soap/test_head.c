@@ -128,15 +128,16 @@ static const struct {
 	{ "the only Security has an actor", MSG("<w:Security s:actor='urn:me'>" CARD(SUBJECT(NAME("u"))) "</w:Security>"),
 	    NULL, "u" },
 	{ "NameID outside Subject is none", MSG(SEC(CARD(NAME("evil")))), NULL, NULL },
+	{ "NameID in something else than Subject is none", MSG(SEC(CARD("<a:Other>" NAME("evil") "</a:Other>"))), NULL, NULL },
 	{ "NameID deeper in Subject is none", MSG(SEC(CARD(SUBJECT("<a:X>" NAME("evil") "</a:X>")))), NULL, NULL },
 	{ "NameID of another namespace is none", MSG(SEC(CARD(SUBJECT("<NameID>evil</NameID>")))), NULL, NULL },
 	{ "an assertion deeper in Security is no card", MSG(SEC("<y>" CARD(SUBJECT(NAME("evil"))) "</y>")), NULL, NULL },
 	{ "an assertion outside Security is no card", MSG(CARD(SUBJECT(NAME("evil")))), NULL, NULL },
+	{ "an assertion in the block behind Security is no card", MSG(SEC("") "<y>" CARD(SUBJECT(NAME("evil"))) "</y>"), NULL, NULL },
 	{ "an assertion in a nested Security is no card", MSG("<y>" USER("evil") "</y>"), NULL, NULL },
 	{ "the id inside the card", MSG(SEC("<a:Assertion u:Id='IDCard' id='IDCard'>" SUBJECT(NAME("u")) "<y id='IDCard'/></a:Assertion>")),
 	    NULL, "u" },
 	{ "another id outside", MSG("<y id='IDCard2' Name='IDCard'/>" USER("u")), NULL, "u" },
-	{ "Action with children", MSG("<t:Action>a<y>b</y>c</t:Action>" USER("u")), NULL, "u" },
 };
 
 static void
@@ -186,6 +187,9 @@ static const struct {
 	{ ERR_XML, "cut in the tag of Body", OPEN "<s:Body" },
 	{ ERR_DOCTYPE, "DOCTYPE", "<!DOCTYPE x>" OPEN BODY },
 	{ ERR_PROCESSING_INSTRUCTION, "instruction in NameID", MSG(USER("adm<?x?>in")) },
+	{ ERR_XML, "unbound prefix in a block", MSG("<p:y/>") },
+	{ ERR_XML, "unbound prefix of an attribute in NameID's place", MSG(SEC(CARD("<a:Subject p:x=''>" NAME("u") "</a:Subject>"))) },
+	{ ERR_XML, "same attribute by two prefixes", MSG("<y xmlns:p='u:v' xmlns:q='u:v' p:b='1' q:b='2'/>") },
 	{ ERR_XML, "entity in NameID", MSG(USER("&x;")) },
 	{ ERR_TO_AMBIGUOUS, "two To", MSG(TO("x") TO("x")) },
 	{ ERR_TO_AMBIGUOUS, "two To, one empty", MSG("<t:To/>" TO("x")) },
@@ -295,6 +299,23 @@ only_a_signature_that_is_a_child_of_the_card_signs_it(void **state)
 }
 
 static void
+what_describes_the_call_is_its_own_text(void **state)
+{
+	struct arena *a = arena_new(1 << 20);
+	const struct soap_head *h;
+	struct err e;
+
+	(void)state;
+	err_clear(&e);
+	assert_int_equal(read_head(a, S(MSG("<t:Action>a<y>b</y>c</t:Action><t:MessageID> m </t:MessageID><t:Action>d</t:Action>")),
+	    SIZE_MAX, &h, &e), 1);
+	assert_slice("ac", h->action);
+	assert_slice("m", h->message_id);
+	assert_int_equal(h->nwsa, 3);
+	arena_free(a);
+}
+
+static void
 what_is_missing_has_a_name(void **state)
 {
 	static const struct {
@@ -379,6 +400,7 @@ main(void)
 		cmocka_unit_test(what_could_be_read_in_two_ways_is_refused),
 		cmocka_unit_test(the_level_is_a_digit_from_1_to_4_or_unknown),
 		cmocka_unit_test(only_a_signature_that_is_a_child_of_the_card_signs_it),
+		cmocka_unit_test(what_describes_the_call_is_its_own_text),
 		cmocka_unit_test(what_is_missing_has_a_name),
 		cmocka_unit_test(the_limit_is_of_the_head_not_of_the_message),
 		cmocka_unit_test(running_out_of_memory_is_an_answer),
