@@ -128,10 +128,8 @@ idcard_build(struct arena *a, const struct idcard_new *n, struct idcard **out, s
 	if (idcard_check_order(n->from, e) < 0)
 		return -1;
 	buf_init(&b, MOST);
-	if (buf_defer(&b, a) < 0)
-		return err_set(e, ERR_MEMORY, "new card");
 	put_card(a, &b, n);
-	if (b.failed)
-		return err_set(e, b.n > MOST / 2 ? ERR_LIMIT : ERR_MEMORY, "new card");
-	return idcard_read(a, buf_slice(&b), out, e);
+	int rc = b.failed ? err_set(e, ERR_MEMORY, "new card") : idcard_read(a, buf_slice(&b), out, e);
+	buf_free(&b);
+	return rc;
 }
