@@ -289,6 +289,14 @@ edit_until_good(struct ctl *c, const char *path, struct slice *json)
 	return -1;
 }
 
+static bool
+is_unchanged(struct ctl *c, const char *path, struct slice start)
+{
+	struct slice now;
+
+	return ctl_read(c, path, &now) == 0 && slice_eq(now, start);
+}
+
 enum ctl_exit
 ctl_config_edit(struct ctl *c, int argc, char **argv)
 {
@@ -309,9 +317,9 @@ ctl_config_edit(struct ctl *c, int argc, char **argv)
 	code = CTL_FAILED;
 	if (edit_until_good(c, path, &json) == 0)
 		code = publish(c, "your edit", json, &p);
-	if (code == CTL_OK) {
+	if (code == CTL_OK || is_unchanged(c, path, start)) {
 		edit_forget(path);
-		return CTL_OK;
+		return code;
 	}
 	ctl_complain(c, "your edit is kept in %s; to go on: sosigwctl config import %s --base N, with N the revision "
 	    "whose changes it takes into account (it started from %" PRId64 ")", path, path, now.id);

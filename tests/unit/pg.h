@@ -191,12 +191,20 @@ pg_thaw(struct test_pg *pg)
 	kill(pg->pid, SIGCONT);
 }
 
+static inline void
+pg_quiet(void *ctx, const char *message)
+{
+	(void)ctx;
+	(void)message;
+}
+
 /* SQL past the code under test; the test fails when it fails. The first value of the result goes to
  * out when that is given. */
 static inline void
 pg_value(struct test_pg *pg, const char *sql, char *out, size_t size)
 {
 	PGconn *conn = PQconnectdb(pg->conninfo);
+	PQsetNoticeProcessor(conn, pg_quiet, NULL);
 	PGresult *res = PQexec(conn, sql);
 	ExecStatusType status = PQresultStatus(res);
 	char why[512];

@@ -1,0 +1,436 @@
+#include "unit.h"
+
+#include "pg.h"
+
+#include "ctl.h"
+#include "dsig.h"
+#include "log.h"
+#include "xml.h"
+
+#include <sys/stat.h>
+
+static struct test_pg *pg;
+static char dir[] = "/tmp/sosigw-ctl-XXXXXX";
+
+struct world {
+	struct arena *a;
+	char *out, *errs;
+	size_t nout, nerrs;
+	const char *in;
+};
+
+static int
+set_up(void **state)
+{
+	struct world *w = calloc(1, sizeof *w);
+
+	w->a = arena_new(8 << 20);
+	w->in = "";
+	pg_exec(pg, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+	pg_file(pg, "schema/001-config.sql");
+	*state = w;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	struct world *w = *state;
+
+	free(w->out);
+	free(w->errs);
+	arena_free(w->a);
+	free(w);
+	return 0;
+}
+
+static const char *
+path(struct world *w, const char *name)
+{
+	return arena_printf(w->a, "%s/%s", dir, name).p;
+}
+
+static const char *
+put(struct world *w, const char *name, const char *text)
+{
+	const char *at = path(w, name);
+	FILE *f = fopen(at, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+	return at;
+}
+
+/* Runs sosigwctl with these words, NULL at the end; what it said is in w. */
+static int
+run(struct world *w, const char *first, ...)
+{
+	char *argv[20] = { arena_cstr(w->a, S("sosigwctl")), arena_cstr(w->a, S("--config")),
+		arena_cstr(w->a, slice_of(path(w, "sosigw.conf"))) };
+	int argc = 3;
+	va_list ap;
+
+	va_start(ap, first);
+	for (const char *word = first; word != NULL; word = va_arg(ap, const char *))
+		argv[argc++] = arena_cstr(w->a, slice_of(word));
+	va_end(ap);
+	free(w->out);
+	free(w->errs);
+	w->out = w->errs = NULL;
+	FILE *in = fmemopen(arena_cstr(w->a, slice_of(w->in)), strlen(w->in), "r");
+	FILE *out = open_memstream(&w->out, &w->nout), *errs = open_memstream(&w->errs, &w->nerrs);
+	int code = (int)ctl_run(argc, argv, in, out, errs);
+	fclose(in);
+	fclose(out);
+	fclose(errs);
+	return code;
+}
+
+#define assert_said(text, part) do { \
+	if (strstr((text), (part)) == NULL) \
+		fail_msg("\"%s\" is not in: %s", (part), (text)); \
+} while (0)
+#define assert_exit(wanted, call) do { \
+	int code_ = (call); \
+	if (code_ != (wanted)) \
+		fail_msg("exit %d, wanted %d: %s%s", code_, (wanted), w->out, w->errs); \
+} while (0)
+#define DOC(margin) "{\"format\": 1, \"times\": {\"expiry_margin_seconds\": " #margin "}}"
+
+static void
+misuse_is_told_with_the_usage(void **state)
+{
+	struct world *w = *state;
+
+	assert_exit(2, run(w, NULL));
+	assert_said(w->errs, "sosigwctl config export [REVISION]");
+	assert_exit(2, run(w, "confg", "export", NULL));
+	assert_said(w->errs, "there is no command \"confg export\"");
+	assert_exit(2, run(w, "config", NULL));
+	assert_said(w->errs, "config import");
+	assert_null(strstr(w->errs, "keys new"));
+	assert_exit(2, run(w, "config", "import", NULL));
+	assert_said(w->errs, "usage: sosigwctl config import FILE");
+	assert_exit(2, run(w, "config", "import", "a", "b", NULL));
+	assert_exit(2, run(w, "config", "import", "a", "--base", "x", NULL));
+	assert_exit(2, run(w, "config", "import", "a", "--frob", NULL));
+	assert_exit(2, run(w, "config", "log", "--most", "0", NULL));
+	assert_exit(2, run(w, "migrate", "now", NULL));
+	assert_exit(2, run(w, "keys", "new", "x", NULL));
+	assert_exit(0, run(w, "--help", NULL));
+	assert_said(w->out, "card show FILE");
+	assert_exit(0, run(w, "config", "log", "--help", NULL));
+	assert_said(w->out, "config log [--most N]");
+	assert_null(strstr(w->out, "config edit"));
+	assert_exit(0, run(w, "--version", NULL));
+	assert_said(w->out, "sosigwctl " SOSIGW_VERSION);
+}
+
+static void
+a_document_is_checked_without_a_database(void **state)
+{
+	struct world *w = *state;
+
+	assert_exit(1, run(w, "config", "check", "docs/examples/configuration.json", "--config", "/nowhere", NULL));
+	assert_string_equal(w->errs,
+	    "docs/examples/configuration.json: sts.certificates[0]: must be one certificate in PEM form\n"
+	    "docs/examples/configuration.json: trust.roots[0]: must be one certificate in PEM form\n");
+	assert_exit(1, run(w, "config", "check", "--json", "docs/examples/configuration.json", NULL));
+	assert_said(w->out, "{\"good\": false, \"problems\": [\"sts.certificates[0]: must");
+	w->in = DOC(5);
+	assert_exit(0, run(w, "config", "check", "-", NULL));
+	assert_string_equal(w->out, "- is good: 0 organisations, 0 clients, 0 services\n");
+	assert_exit(0, run(w, "--json", "config", "check", "-", NULL));
+	assert_string_equal(w->out, "{\"good\": true, \"problems\": []}\n");
+	assert_exit(1, run(w, "config", "check", "/nowhere", NULL));
+	w->in = "{\"\\u001b[2J\": 1}";	/* would clear the screen */
+	assert_exit(1, run(w, "config", "check", "-", NULL));
+	assert_null(strchr(w->errs, 0x1b));
+}
+
+static void
+what_is_imported_is_exported(void **state)
+{
+	struct world *w = *state;
+	char v[100];
+
+	assert_exit(1, run(w, "config", "export", NULL));
+	assert_said(w->errs, "no configuration has been published yet");
+	assert_exit(0, run(w, "config", "import", put(w, "1.json", DOC(1)), "--comment", "the first", "--author", "me", NULL));
+	assert_string_equal(w->out, "revision 1 is published\n");
+	assert_exit(0, run(w, "--json", "config", "import", put(w, "2.json", DOC(2)), NULL));
+	assert_string_equal(w->out, "{\"revision\": 2, \"published\": true}\n");
+	assert_exit(0, run(w, "config", "export", NULL));
+	assert_said(w->out, "\"expiry_margin_seconds\": 2\n");
+	put(w, "out.json", w->out);
+	assert_exit(0, run(w, "config", "export", "1", NULL));
+	assert_said(w->out, "\"expiry_margin_seconds\": 1\n");
+	assert_exit(1, run(w, "config", "export", "9", NULL));
+	assert_said(w->errs, "there is no configuration revision 9");
+	assert_exit(1, run(w, "config", "export", "x", NULL));
+	/* the same again publishes nothing */
+	assert_exit(0, run(w, "config", "import", path(w, "out.json"), NULL));
+	assert_string_equal(w->out, "revision 2 says the same; nothing was published\n");
+	pg_value(pg, "SELECT author || '/' || comment FROM config_revision WHERE id = 1", v, sizeof v);
+	assert_string_equal(v, "me/the first");
+	assert_exit(1, run(w, "config", "import", put(w, "bad.json", "{\"format\": 1, \"x\": 1}"), NULL));
+	assert_said(w->errs, "bad.json: x: is not known here\n");
+	pg_value(pg, "SELECT count(*) FROM config_revision", v, sizeof v);
+	assert_string_equal(v, "2");
+}
+
+static void
+a_conflict_shows_what_changed(void **state)
+{
+	struct world *w = *state;
+
+	put(w, "3.json", DOC(3));
+	assert_exit(0, run(w, "config", "import", put(w, "1.json", DOC(1)), NULL));
+	assert_exit(0, run(w, "config", "import", put(w, "2.json", DOC(2)), "--base", "1", "--author", "eve", NULL));
+	assert_exit(3, run(w, "config", "import", path(w, "3.json"), "--base", "1", NULL));
+	assert_said(w->errs, "revision 2 by eve is the newest. Nothing was published.");
+	assert_said(w->out, "--- revision 1\n+++ revision 2\n");
+	assert_said(w->out, "-    \"expiry_margin_seconds\": 1\n+    \"expiry_margin_seconds\": 2\n");
+	assert_exit(0, run(w, "config", "import", path(w, "3.json"), "--base", "2", NULL));
+}
+
+static void
+a_diff_tells_by_its_exit_code(void **state)
+{
+	struct world *w = *state;
+
+	put(w, "1.json", DOC(1));
+	assert_exit(3, run(w, "config", "diff", path(w, "1.json"), NULL));
+	assert_exit(0, run(w, "config", "import", path(w, "1.json"), NULL));
+	assert_exit(0, run(w, "config", "diff", path(w, "1.json"), NULL));
+	assert_string_equal(w->out, "");
+	assert_exit(3, run(w, "config", "diff", put(w, "2.json", DOC(2)), NULL));
+	assert_said(w->out, "--- revision 1\n");
+	assert_said(w->out, "+    \"expiry_margin_seconds\": 2\n");
+	assert_exit(1, run(w, "config", "diff", put(w, "bad.json", "{}"), NULL));
+	assert_said(w->errs, "format: is missing");
+}
+
+static void
+history_and_rollback(void **state)
+{
+	struct world *w = *state;
+
+	assert_exit(0, run(w, "config", "log", NULL));
+	assert_string_equal(w->out, "no configuration has been published yet\n");
+	assert_exit(0, run(w, "config", "log", "--json", NULL));
+	assert_string_equal(w->out, "[]\n");
+	assert_exit(0, run(w, "config", "import", put(w, "1.json", DOC(1)), "--comment", "a \"b\"\x1b[1m", "--author", "me", NULL));
+	assert_exit(0, run(w, "config", "import", put(w, "2.json", DOC(2)), NULL));
+	assert_exit(0, run(w, "config", "rollback", "1", NULL));
+	assert_string_equal(w->out, "revision 3 is published\n");
+	assert_exit(0, run(w, "config", "export", NULL));
+	assert_said(w->out, "\"expiry_margin_seconds\": 1\n");
+	assert_exit(0, run(w, "config", "rollback", "3", NULL));
+	assert_said(w->out, "says the same");
+	assert_exit(1, run(w, "config", "rollback", "9", NULL));
+	assert_exit(0, run(w, "config", "log", "--most", "2", NULL));
+	assert_said(w->out, "       3  20");
+	assert_said(w->out, "rollback to revision 1\n");
+	assert_null(strstr(w->out, "       1  20"));
+	assert_exit(0, run(w, "config", "log", NULL));
+	assert_said(w->out, "me  a \"b\"?[1m\n");
+	assert_exit(0, run(w, "config", "log", "--json", NULL));
+	assert_said(w->out, "\"author\": \"me\", \"comment\": \"a \\\"b\\\"\\u001b[1m\"}]\n");
+}
+
+/* An editor that does what the shell line says to the file $1. */
+static void
+use_editor(struct world *w, const char *line)
+{
+	const char *at = put(w, "editor", line);
+
+	chmod(at, 0700);
+	unsetenv("VISUAL");
+	setenv("EDITOR", at, 1);
+}
+
+static void
+an_edit_is_published_when_it_is_good(void **state)
+{
+	struct world *w = *state;
+
+	use_editor(w, "#!/bin/sh\nsed -i 's/_seconds\": 60$/_seconds\": 61/' \"$1\"\n");
+	assert_exit(0, run(w, "config", "edit", "--comment", "first", NULL));
+	assert_string_equal(w->out, "revision 1 is published\n");
+	use_editor(w, "#!/bin/sh\nexit 0\n");
+	assert_exit(0, run(w, "config", "edit", NULL));
+	assert_said(w->out, "nothing was published");
+	use_editor(w, "#!/bin/sh\nexit 3\n");
+	assert_exit(1, run(w, "config", "edit", NULL));
+	assert_said(w->errs, "the editor ended with 3");
+	assert_null(strstr(w->errs, "kept"));	/* nothing was written */
+	/* wrong at first, right when asked again */
+	use_editor(w, "#!/bin/sh\ngrep -q '\"da\"' \"$1\" && sed -i 's/\"da\"/\"xx\"/' \"$1\" || sed -i 's/\"xx\"/\"en\"/' \"$1\"\n");
+	w->in = "\n";
+	assert_exit(0, run(w, "config", "edit", NULL));
+	assert_said(w->errs, "your edit: language: must be \"da\" or \"en\"\nEdit again? [Y/n] ");
+	assert_string_equal(w->out, "revision 2 is published\n");
+}
+
+static void
+an_edit_that_cannot_be_published_is_kept(void **state)
+{
+	struct world *w = *state;
+	char kept[200];
+
+	assert_exit(0, run(w, "config", "import", put(w, "1.json", DOC(1)), NULL));
+	use_editor(w, "#!/bin/sh\necho '{' > \"$1\"\n");
+	w->in = "n\n";
+	assert_exit(1, run(w, "config", "edit", NULL));
+	assert_said(w->errs, "your edit is kept in ");
+	assert_int_equal(sscanf(strstr(w->errs, "your edit is kept in "), "your edit is kept in %199[^;]", kept), 1);
+	assert_slice("{\n", unit_file(w->a, kept));
+	*strrchr(kept, '/') = '\0';
+	pg_remove(kept);
+
+	/* somebody publishes while the editor is open */
+	char line[600];
+	snprintf(line, sizeof line, "#!/bin/sh\nsed -i 's/\"da\"/\"en\"/' \"$1\"\n"
+	    PG_BIN "psql -q -h %s -U postgres postgres -c \"INSERT INTO config_revision VALUES (2, now(), 'eve', '', '{}')\"\n",
+	    pg->dir);
+	use_editor(w, line);
+	assert_exit(3, run(w, "config", "edit", NULL));
+	assert_said(w->errs, "revision 2 by eve is the newest");
+	assert_said(w->out, "--- revision 1\n+++ revision 2\n");
+	assert_int_equal(sscanf(strstr(w->errs, "your edit is kept in "), "your edit is kept in %199[^;]", kept), 1);
+	assert_true(slice_find(unit_file(w->a, kept), S("\"language\": \"en\"")) > 0);
+	*strrchr(kept, '/') = '\0';
+	pg_remove(kept);
+}
+
+static void
+servers_are_listed_with_their_state(void **state)
+{
+	struct world *w = *state;
+
+	assert_exit(0, run(w, "cluster", NULL));
+	assert_string_equal(w->out, "no server has shown itself within a day\n");
+	pg_exec(pg, "INSERT INTO member VALUES ('gw1', 'a', '0.1.0', now(), now(), 7, 0.5, 1, 1, 1), "
+	    "('gw2', NULL, '0.1.0', now(), now() - interval '10 minutes', 6, 0.5, 1, 1, 1), "
+	    "('gw3', NULL, '0.1.0', now(), now() - interval '2 days', 6, 0.5, 1, 1, 1)");
+	assert_exit(0, run(w, "cluster", NULL));
+	assert_said(w->out, "gw1 zone a up, seen ");
+	assert_said(w->out, "gw2 zone - AWAY, seen ");
+	assert_null(strstr(w->out, "gw3"));
+	assert_exit(0, run(w, "cluster", "--json", NULL));
+	assert_said(w->out, "[{\"server\": \"gw1\", \"zone\": \"a\", \"version\": \"0.1.0\", \"up\": true, ");
+	assert_said(w->out, ",\n {\"server\": \"gw2\", \"zone\": null, \"version\": \"0.1.0\", \"up\": false, ");
+}
+
+static void
+the_schema_is_brought_up(void **state)
+{
+	struct world *w = *state;
+
+	pg_exec(pg, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+	assert_exit(1, run(w, "config", "export", NULL));
+	assert_said(w->errs, "run `sosigwctl migrate` first");
+	assert_exit(0, run(w, "migrate", "--schema", "schema", "--dry-run", NULL));
+	assert_said(w->out, "would apply 001-config.sql\n");
+	assert_exit(0, run(w, "migrate", "--schema", "schema", NULL));
+	assert_said(w->out, "applied 001-config.sql\n");
+	assert_exit(0, run(w, "migrate", "--schema", "schema", NULL));
+	assert_said(w->out, "up to date");
+	assert_exit(1, run(w, "migrate", "--schema", "/nowhere", NULL));
+}
+
+static void
+secrets_and_keys_are_fresh_and_fit(void **state)
+{
+	struct world *w = *state;
+	char secret[100], stored[100], again[100], doc[1000], id[9], key[65];
+
+	assert_exit(0, run(w, "secret", "new", "--config", "/nowhere", NULL));
+	assert_int_equal(sscanf(w->out, "secret %99s stored %99s", secret, stored), 2);
+	assert_int_equal(strlen(secret), 43);
+	snprintf(doc, sizeof doc, "{\"format\": 1, \"organisations\": [{\"id\": \"o\"}], \"clients\": [{\"id\": \"k\", "
+	    "\"organisation\": \"o\", \"auth\": \"secret\", \"addresses\": [\"::1\"], \"secrets\": [\"%s\"]}]}", stored);
+	w->in = doc;
+	assert_exit(0, run(w, "config", "check", "-", NULL));
+	assert_exit(0, run(w, "--json", "secret", "new", NULL));
+	assert_int_equal(sscanf(w->out, "{\"secret\": \"%43[^\"]\", \"stored\": \"sha256:", again), 1);
+	assert_string_not_equal(secret, again);
+
+	assert_exit(0, run(w, "keys", "new", NULL));
+	assert_int_equal(sscanf(w->out, "%8[0-9a-f] %64[0-9a-f]", id, key), 2);
+	assert_int_equal(w->nout, 8 + 1 + 64 + 1);
+}
+
+static void
+a_card_is_shown(void **state)
+{
+	struct world *w = *state;
+
+	assert_exit(0, run(w, "card", "show", "tests/data/soap/dgws-level4.xml", "--config", "/nowhere", NULL));
+	assert_said(w->out, "level                  4\n");
+	assert_said(w->out, "signature              there, not checked\n");
+	assert_said(w->out, "time                   CARD_EXPIRED");
+	assert_exit(0, run(w, "--json", "card", "show", "tests/data/soap/dgws-level4.xml", NULL));
+	assert_said(w->out, "\"level\": \"4\", ");
+	assert_exit(1, run(w, "card", "show", put(w, "x.xml", "<a><b/></a>"), NULL));
+	assert_said(w->errs, "holds no saml:Assertion");
+	assert_exit(1, run(w, "card", "show", put(w, "x.xml", "<!DOCTYPE a><a/>"), NULL));
+	assert_exit(1, run(w, "card", "show", "/nowhere", NULL));
+}
+
+static void
+without_a_database_it_says_so(void **state)
+{
+	struct world *w = *state;
+
+	pg_kill(pg);
+	int code = run(w, "config", "log", NULL);
+	pg_restart(pg);
+	assert_int_equal(code, 1);
+	assert_said(w->errs, "sosigwctl: reading the revisions: ");
+}
+
+static int
+clean(void **state)
+{
+	(void)state;
+	pg_remove(dir);
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+		T(misuse_is_told_with_the_usage),
+		T(a_document_is_checked_without_a_database),
+		T(what_is_imported_is_exported),
+		T(a_conflict_shows_what_changed),
+		T(a_diff_tells_by_its_exit_code),
+		T(history_and_rollback),
+		T(an_edit_is_published_when_it_is_good),
+		T(an_edit_that_cannot_be_published_is_kept),
+		T(servers_are_listed_with_their_state),
+		T(the_schema_is_brought_up),
+		T(secrets_and_keys_are_fresh_and_fit),
+		T(a_card_is_shown),
+		T(without_a_database_it_says_so),
+	};
+	struct err e = { 0 };
+	char config[80];
+
+	log_open("/dev/null", "test", LOG_ERROR, &e);
+	xml_init();
+	dsig_init(&e);
+	pg = pg_start();
+	if (mkdtemp(dir) == NULL)
+		return 1;
+	snprintf(config, sizeof config, "%s/sosigw.conf", dir);
+	FILE *f = fopen(config, "w");
+	fprintf(f, "[database]\nconninfo = %s\n[cache]\nnodes = 127.0.0.1:1\n", pg_conninfo(pg));
+	fclose(f);
+	return cmocka_run_group_tests(tests, NULL, clean);
+}
