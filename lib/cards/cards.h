@@ -18,13 +18,15 @@ struct cards_conf {
 struct cards *cards_new(const struct cards_conf *conf, struct err *e);
 void cards_free(struct cards *c);
 
-/* Whose card: the text of NameID as sent (trimmed) and the caller's organisation. */
+/* Whose card: the caller's organisation and the text of NameID as sent (trimmed); for an organisation with session
+ * ids that text is the session id. */
 struct cards_user { struct slice organisation, user; };
 
 struct card {			/* what is kept of an STS-signed card */
 	struct slice xml;	/* the assertion, self-contained */
 	struct slice id;	/* IDCardID given by the STS */
 	struct slice system;
+	struct slice user;	/* the NameID that it was ordered with */
 	int64_t not_before, not_after, kept;	/* seconds UTC */
 	struct pki_cert_key signer;	/* the user's certificate, for revocation at every use */
 	bool signer_known;
@@ -44,6 +46,7 @@ struct cards_order {		/* a card that awaits its user's signature */
 	struct slice token;	/* of the signing URL */
 	int64_t ordered, expires;
 	struct slice client;	/* id of the client that ordered */
+	struct slice user;	/* the NameID that it was ordered with */
 };
 /* Stores the order, or gives back the one that already awaits (mission 2.9): *out is the one in force. */
 int cards_order(struct cards *c, struct arena *a, const struct cards_user *u, const struct cards_order *wanted, int64_t ttl, struct cards_order **out, struct err *e);

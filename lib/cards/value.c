@@ -62,6 +62,7 @@ value_of_card(struct arena *a, const struct card *card, int64_t stamp)
 	put_time(b, card->kept);
 	put_slice(b, card->id);
 	put_slice(b, card->system);
+	put_slice(b, card->user);
 	put_slice(b, card->signer_known ?
 	    (struct slice){ (const char *)card->signer.id, sizeof card->signer.id } : (struct slice){ NULL, 0 });
 	put_slice(b, card->xml);
@@ -79,6 +80,7 @@ value_of_order(struct arena *a, const struct cards_order *order, int64_t stamp)
 	put_time(b, order->ordered);
 	put_time(b, order->expires);
 	put_slice(b, order->client);
+	put_slice(b, order->user);
 	put_slice(b, order->token);
 	put_slice(b, order->signed_info);
 	put_slice(b, order->xml);
@@ -153,6 +155,7 @@ value_read_card(struct slice bytes, struct card *card, int64_t *stamp)
 	card->kept = take_time(&r);
 	card->id = take_slice(&r);
 	card->system = take_slice(&r);
+	card->user = take_slice(&r);
 	struct slice signer = take_slice(&r);
 	card->xml = take_slice(&r);
 	card->signer_known = signer.p != NULL;
@@ -172,6 +175,7 @@ value_read_order(struct slice bytes, struct cards_order *order, int64_t *stamp)
 	order->ordered = take_time(&r);
 	order->expires = take_time(&r);
 	order->client = take_slice(&r);
+	order->user = take_slice(&r);
 	order->token = take_slice(&r);
 	order->signed_info = take_slice(&r);
 	order->xml = take_slice(&r);

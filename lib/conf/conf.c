@@ -179,6 +179,7 @@ read_organisations(struct build *b, json_t *list)
 			.pass_signed = flag(o, "pass_signed_cards"),
 			.withhold_signature = flag(o, "withhold_signature"),
 			.signature_hash = slice_is(text(b, o, "signature_hash"), "sha256") ? CONF_SHA256 : CONF_SHA1,
+			.session_ids = flag(o, "session_ids"),
 			.check_cvr = flag(o, "check_cvr"),
 		};
 		b->c->norganisations = i + 1;

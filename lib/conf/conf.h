@@ -40,6 +40,7 @@ struct conf_organisation {
 	bool pass_signed;		/* signed cards and level 2 always pass (design 4.4); default false: the tender's rule */
 	bool withhold_signature;	/* getValidIdCard without ds:Signature */
 	enum conf_hash signature_hash;	/* of new cards */
+	bool session_ids;		/* cards are found by an unguessable id, not by NameID (mission 1.3) */
 	bool check_cvr;			/* default true: the signer's CVR is the card's care provider */
 };
 enum conf_auth { CONF_AUTH_SECRET, CONF_AUTH_ADDRESS, CONF_AUTH_CERTIFICATE };

@@ -194,6 +194,7 @@ static const struct member organisation[] = {
 	B("pass_signed_cards", false),
 	B("withhold_signature", false),
 	T("signature_hash", OPTIONAL, "sha1", check_hash),
+	B("session_ids", false),
 	B("check_cvr", true),
 	LAST
 };

@@ -55,6 +55,8 @@ int edge_begin(struct edge *w, struct req *r, enum audit_kind kind, struct edge_
 int edge_need_soap_post(struct edge_call *c, enum soap_form *form, struct slice *boundary, struct slice *start);
 /* Notes in the audit event what the head of the message says. */
 void edge_note_head(struct edge_call *c, const struct soap_head *h);
+/* Notes the card that was found, and the user it belongs to. */
+void edge_note_card(struct edge_call *c, const struct card *card);
 /* Whose cards this call is about. */
 struct cards_user edge_user(const struct edge_call *c, const struct soap_head *h);
 /* The event as it is goes to the journal with status AUDIT_OPEN: to be called before anything is forwarded. */

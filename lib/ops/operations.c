@@ -6,11 +6,11 @@
 
 /* Markup that lives as long as the call. */
 static int
-set_body(struct op *op, struct buf *b)
+keep_markup(struct op *op, struct buf *b, struct slice *out)
 {
-	op->body = arena_dup(op->call.arena, buf_slice(b));
+	*out = arena_dup(op->call.arena, buf_slice(b));
 	buf_free(b);
-	return op->body.p == NULL ? err_set(&op->call.err, ERR_MEMORY, "answer") : 0;
+	return out->p == NULL ? err_set(&op->call.err, ERR_MEMORY, "answer") : 0;
 }
 
 int
@@ -25,9 +25,13 @@ ops_order(struct op *op)
 	    signing_order(&op->ops->signing, c->conf, c->arena, c->caller.client, &op->user, asked, &order,
 	    &c->err) < 0)
 		return -1;
+	c->event.user = order->user;
 	buf_init(&b, 16384);
+	signing_session(&b, c->caller.organisation, &op->user);
+	if (keep_markup(op, &b, &op->header) < 0)
+		return -1;
 	soap_write_digest_response(&b, order->signed_info, signing_url(c->conf, c->arena, order), c->arena);
-	return set_body(op, &b);
+	return keep_markup(op, &b, &op->body);
 }
 
 /* ds:SignatureValue and ds:KeyInfo/X509Data/X509Certificate, both required (interface.md 1.5). */
@@ -84,7 +88,7 @@ rename_assertion(struct op *op, struct slice xml)
 	buf_printf(&b, "<%s xmlns:ns2=\"" NS_GW07 "\"", name);
 	buf_put(&b, (struct slice){ xml.p + qname, end - 1 - qname });
 	buf_printf(&b, "</%s>", name);
-	return set_body(op, &b);
+	return keep_markup(op, &b, &op->body);
 }
 
 /* The card without ds:Signature, for clients whose schema cannot hold it. */
@@ -125,7 +129,7 @@ ops_get(struct op *op)
 	if (cards_get(op->ops->signing.cards, c->arena, &op->user, c->conf->expiry_margin, 0, &card, &c->err) < 0)
 		return say_why_none(op);
 	struct slice xml = card->xml;
-	c->event.card_id = card->id;
+	edge_note_card(c, card);
 	if ((c->caller.organisation->withhold_signature || c->caller.client->withhold_signature) &&
 	    without_signature(op, &xml) < 0)
 		return -1;

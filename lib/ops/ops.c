@@ -120,8 +120,8 @@ answer(struct op *op)
 		c->event.http_status = 202;
 		return req_answer(c->req, 202, NULL, 0, &c->err);
 	}
-	buf_init(&b, op->body.n + 1024);
-	soap_write_answer(&b, op->body);
+	buf_init(&b, op->header.n + op->body.n + 1024);
+	soap_write_answer(&b, op->header, op->body);
 	int rc = edge_answer(c, buf_slice(&b));
 	buf_free(&b);
 	return rc;
@@ -130,7 +130,7 @@ answer(struct op *op)
 void
 ops_handle(void *ctx, struct req *r)
 {
-	struct op op = { .ops = ctx, .body = { NULL, 0 } };
+	struct op op = { .ops = ctx, .header = { NULL, 0 }, .body = { NULL, 0 } };
 	struct edge_call *c = &op.call;
 
 	if (ops_is_question(r)) {

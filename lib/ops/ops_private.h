@@ -16,6 +16,7 @@ struct op {
 	struct edge_call call;
 	struct soap_message message;
 	struct cards_user user;
+	struct slice header;	/* of the answer, as markup; or absent */
 	struct slice body;	/* of the answer, as markup; absent: an empty answer, HTTP 202 */
 };
 

@@ -4,7 +4,7 @@
  * of the refusal's SOAP header. The refusal stays what it was. When the request's card does not hold enough to
  * order with, its own refusal (CARD_DATA) says what is missing; an order that awaits all the same is told as that. */
 static int
-offer_login(struct flow *f, const struct cards_user *u)
+offer_login(struct flow *f, struct cards_user *u)
 {
 	struct edge_call *c = &f->call;
 	struct err failed = { .kind = ERR_NONE };
@@ -28,6 +28,7 @@ offer_login(struct flow *f, const struct cards_user *u)
 	buf_puts(b, "<ns2:implicitLoginHeader xmlns:ns2=\"" NS_GW07 "\">");
 	soap_write_digest_response(b, order->signed_info, signing_url(c->conf, c->arena, order), c->arena);
 	buf_puts(b, "</ns2:implicitLoginHeader>");
+	signing_session(b, c->caller.organisation, u);
 	if (buf_defer(b, c->arena) == 0)
 		f->login = buf_slice(b);
 	return -1;
@@ -49,7 +50,7 @@ use_kept(struct flow *f, const struct cards_user *u)
 	    &card, &c->err) < 0)
 		return -1;
 	f->card = card->xml;
-	c->event.card_id = card->id;
+	edge_note_card(c, card);
 	return 0;
 }
 
@@ -77,7 +78,7 @@ proxy_choose_card(struct flow *f)
 {
 	struct edge_call *c = &f->call;
 	const struct soap_head *h = f->head;
-	const struct cards_user u = edge_user(c, h);
+	struct cards_user u = edge_user(c, h);
 	bool own = h->card_signed || h->level == 2;
 
 	if (own && c->caller.organisation->pass_signed) {

@@ -2,15 +2,19 @@
 
 #include "clock.h"
 #include "rand.h"
+#include "xml.h"
+
+#define SESSION_BYTES 32
 
 int
 signing_order(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_client *client,
-    const struct cards_user *u, const struct idcard *asked, struct cards_order **order, struct err *e)
+    struct cards_user *u, const struct idcard *asked, struct cards_order **order, struct err *e)
 {
 	const int64_t now = clock_now();
 	const struct idcard_new new = { .from = asked, .issuer = c->issuer, .now = now };
 	struct cards_order wanted = {
 		.token = rand_token(a, 32), .ordered = now, .expires = now + c->pending_ttl, .client = client->id,
+		.user = asked->name_id,
 	};
 	enum dsig_hash hash = client->organisation->signature_hash == CONF_SHA256 ? DSIG_SHA256 : DSIG_SHA1;
 	struct idcard *card;
@@ -20,7 +24,19 @@ signing_order(const struct signing *s, const struct conf *c, struct arena *a, co
 	wanted.xml = card->xml;
 	if (dsig_prepare(a, card->xml, hash, &wanted.signed_info, e) < 0)
 		return -1;
+	if (client->organisation->session_ids)
+		u->user = rand_token(a, SESSION_BYTES);
 	return cards_order(s->cards, a, u, &wanted, c->pending_ttl, order, e);
+}
+
+void
+signing_session(struct buf *b, const struct conf_organisation *o, const struct cards_user *u)
+{
+	if (!o->session_ids)
+		return;
+	buf_puts(b, "<ns2:sessionId xmlns:ns2=\"" NS_GW07 "\">");
+	xml_put_text(b, u->user);
+	buf_puts(b, "</ns2:sessionId>");
 }
 
 struct slice
@@ -67,11 +83,11 @@ check_signer(const struct conf_organisation *o, struct arena *a, const struct id
 }
 
 static int
-keep(const struct signing *s, struct arena *a, const struct cards_user *u, const struct idcard *signed_card,
-    X509 *cert, struct err *e)
+keep(const struct signing *s, struct arena *a, const struct cards_user *u, const struct cards_order *order,
+    const struct idcard *signed_card, X509 *cert, struct err *e)
 {
 	struct card card = {
-		.xml = signed_card->xml, .id = signed_card->id, .system = signed_card->system,
+		.xml = signed_card->xml, .id = signed_card->id, .system = signed_card->system, .user = order->user,
 		.not_before = signed_card->not_before, .not_after = signed_card->not_after,
 		.kept = clock_now(), .signer_known = true,
 	};
@@ -97,7 +113,7 @@ signing_complete(const struct signing *s, const struct conf *c, struct arena *a,
 	    dsig_attach(a, order->xml, order->signed_info, value, cert, &xml, e) < 0 ||
 	    idcard_read(a, xml, &user_signed, e) < 0 ||
 	    sts_sign_card(s->sts, c, a, user_signed, cert, &sts_signed, e) < 0 ||
-	    keep(s, a, u, sts_signed, cert, e) < 0)
+	    keep(s, a, u, order, sts_signed, cert, e) < 0)
 		return -1;
 	*id = sts_signed->id;
 	return 0;

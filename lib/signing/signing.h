@@ -12,9 +12,12 @@ struct signing {
 	struct pki_revoked *revoked;
 };
 /* Orders a card with the data of `asked`, the card of a request; ERR_CARD_DATA when it does not suffice.
- * When an order already awaits its signature, that is what *order is (mission 2.9). */
+ * When an order already awaits its signature, that is what *order is (mission 2.9). For an organisation with session
+ * ids every order begins a session: *u names it afterwards, and the caller must tell its client (signing_session). */
 int signing_order(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_client *client,
-    const struct cards_user *u, const struct idcard *asked, struct cards_order **order, struct err *e);
+    struct cards_user *u, const struct idcard *asked, struct cards_order **order, struct err *e);
+/* The SOAP header that tells a client its session id, as markup; empty for an organisation without them. */
+void signing_session(struct buf *b, const struct conf_organisation *o, const struct cards_user *u);
 /* Where a browser signs that order. */
 struct slice signing_url(const struct conf *c, struct arena *a, const struct cards_order *order);
 

@@ -11,9 +11,11 @@
 #define ENVELOPE_CLOSE "</soapenv:Body></soapenv:Envelope>"
 
 void
-soap_write_answer(struct buf *b, struct slice body)
+soap_write_answer(struct buf *b, struct slice header, struct slice body)
 {
-	buf_puts(b, ENVELOPE_OPEN BODY_OPEN);
+	buf_puts(b, ENVELOPE_OPEN);
+	buf_put(b, header);
+	buf_puts(b, BODY_OPEN);
 	buf_put(b, body);
 	buf_puts(b, ENVELOPE_CLOSE);
 }

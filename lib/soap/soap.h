@@ -73,8 +73,8 @@ int soap_find_root(struct slice bytes, struct slice boundary, struct slice start
 /* ---- answers. SOAP 1.1, UTF-8. Prefix ns2 for the gateway's namespace: clients look for that text. */
 #define SOAP_CONTENT_TYPE "text/xml; charset=utf-8"
 
-/* body: the content of soap:Body, as markup. */
-void soap_write_answer(struct buf *b, struct slice body);
+/* header, body: the content of soap:Header and soap:Body, as markup; an absent header is empty. */
+void soap_write_answer(struct buf *b, struct slice header, struct slice body);
 /* The fault of interface.md 2.1. Text: the kind's, what err_say added, and the request id. header:
  * content of soap:Header as markup, or absent. */
 void soap_write_fault(struct buf *b, const struct err *e, struct slice request_id, bool danish, struct slice header);
