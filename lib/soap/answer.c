@@ -5,8 +5,8 @@
 #include "conv.h"
 #include "must.h"
 
-#define ENVELOPE_OPEN "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<soapenv:Envelope xmlns:soapenv=\"" NS_SOAP "\">" \
-	"<soapenv:Header>"
+#define ENVELOPE_OPEN "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" \
+	"<soapenv:Envelope xmlns:soapenv=\"" NS_SOAP "\"><soapenv:Header>"
 #define BODY_OPEN "</soapenv:Header><soapenv:Body>"
 #define ENVELOPE_CLOSE "</soapenv:Body></soapenv:Envelope>"
 

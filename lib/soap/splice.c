@@ -3,7 +3,8 @@
 
 /* Puts out what stands before the span, and `by` in its place; *at moves behind the span. */
 static int
-replace(struct buf *out, struct slice message, size_t *at, struct soap_span span, struct slice by, struct err *e)
+replace(struct buf *out, struct slice message, size_t *at, struct soap_span span, struct slice by,
+    struct err *e)
 {
 	/* the spans were read in these very bytes; if not, nothing may leave */
 	if (span.start < *at || span.end <= span.start || span.end > message.n || message.p[span.start] != '<' ||
@@ -16,8 +17,8 @@ replace(struct buf *out, struct slice message, size_t *at, struct soap_span span
 }
 
 int
-soap_splice(const struct soap_head *h, struct slice message, struct slice card, bool strip_wsa, struct buf *out,
-    struct err *e)
+soap_splice(const struct soap_head *h, struct slice message, struct slice card, bool strip_wsa,
+    struct buf *out, struct err *e)
 {
 	bool card_due = card.p != NULL;
 	size_t at = 0, n = strip_wsa ? h->nwsa : 0;

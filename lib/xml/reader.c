@@ -265,7 +265,8 @@ static void
 on_end(void *ctx, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri)
 {
 	struct xml_reader *r = ctx;
-	struct xml_tag tag = { text_of(uri), text_of(name), text_of(prefix), NULL, 0, r->depth--, 0, 0, false };
+	struct xml_tag tag = { text_of(uri), text_of(name), text_of(prefix), NULL, 0, r->depth--,
+		0, 0, false };
 
 	if (r->state != READING)
 		return;
@@ -447,7 +448,8 @@ other_encoding(struct slice s)
 {
 	unsigned char first = (unsigned char)s.p[0];
 
-	return memchr(s.p, '\0', s.n < 4 ? s.n : 4) != NULL || (first >= 0x80 && !slice_starts(s, S(XML_BOM))) ||
+	return memchr(s.p, '\0', s.n < 4 ? s.n : 4) != NULL ||
+	    (first >= 0x80 && !slice_starts(s, S(XML_BOM))) ||
 	    slice_starts(s, S("+/v")) || slice_starts(s, S("\x4C\x6F\xA7\x94"));
 }
 
