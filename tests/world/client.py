@@ -17,6 +17,7 @@ Needs nothing but python3-lxml, python3-cryptography and, to verify, the xmlsec1
 import base64
 import dataclasses
 import datetime
+import functools
 import hashlib
 import http.client
 import os
@@ -333,11 +334,16 @@ ALGORITHMS = {
 }
 
 
+@functools.lru_cache(maxsize=64)
+def _private_key(path, _changed):
+    """reading a key checks it, which takes longer than signing"""
+    with open(path, 'rb') as f:
+        return serialization.load_pem_private_key(f.read(), None)
+
+
 def sign(octets, key, hash_name='sha1'):
     """what the user's program does with the decoded DigestValue: RSA PKCS#1 v1.5 over its hash, in base64"""
-    with open(key, 'rb') as f:
-        private = serialization.load_pem_private_key(f.read(), None)
-    return base64.b64encode(private.sign(octets, padding.PKCS1v15(), HASHES[hash_name]())).decode()
+    return base64.b64encode(_private_key(key, os.stat(key).st_mtime_ns).sign(octets, padding.PKCS1v15(), HASHES[hash_name]())).decode()
 
 
 def cert_base64(path):
