@@ -123,24 +123,25 @@ END $$;
 
 -- The events that the records a..b of journal j tell of. A record whose status is not "open" completes the
 -- record just before it with the same request_id, when that one is open; else it is an event in itself.
--- alone: no record before it in a..b has its request_id.
+-- alone: no record before it in a..b has its request_id. (Materialized, or each payload is parsed many times.)
 CREATE FUNCTION audit_derive(j bigint, a bigint, b bigint) RETURNS TABLE (begin_sequence bigint, end_sequence bigint,
     "time" timestamptz, hash bytea, alone boolean, p jsonb) LANGUAGE sql STABLE AS $$
-	WITH event AS (
+	WITH parsed AS MATERIALIZED (
 		SELECT r.sequence, r.time, r.hash, r.payload::jsonb AS p FROM audit_record r
 		WHERE r.journal = j AND r.sequence BETWEEN a AND b
-	), around AS (
-		SELECT sequence, time, hash, p, p->>'status' = 'open' AS is_open,
-		    lag(sequence) OVER same AS last_sequence, lag(time) OVER same AS last_time,
-		    lag(p) OVER same AS last_p, lead(p) OVER same AS next_p
-		FROM event WHERE p->>'t' = 'event'
-		WINDOW same AS (PARTITION BY coalesce(p->>'request_id', '#' || sequence) ORDER BY sequence)
+	), event AS MATERIALIZED (
+		SELECT *, p->>'status' = 'open' AS is_open, coalesce(p->>'request_id', '#' || sequence) AS request
+		FROM parsed WHERE p->>'t' = 'event'
+	), around AS MATERIALIZED (
+		SELECT sequence, time, hash, p, is_open, lag(sequence) OVER same AS last_sequence,
+		    lag(time) OVER same AS last_time, lag(p) OVER same AS last_p, lead(is_open) OVER same AS next_is_open,
+		    NOT is_open AND coalesce(lag(is_open) OVER same, false) AS completes
+		FROM event WINDOW same AS (PARTITION BY request ORDER BY sequence)
 	)
 	SELECT CASE WHEN completes THEN last_sequence ELSE sequence END, CASE WHEN NOT is_open THEN sequence END,
 	    CASE WHEN completes THEN last_time ELSE time END, hash, last_sequence IS NULL,
 	    CASE WHEN completes THEN last_p || (p - 'time') ELSE p END
-	FROM (SELECT *, NOT is_open AND coalesce(last_p->>'status' = 'open', false) AS completes FROM around) c
-	WHERE NOT is_open OR coalesce(next_p->>'status' = 'open', true)
+	FROM around WHERE NOT is_open OR coalesce(next_is_open, true)
 $$;
 
 -- Brings the records a..b of journal j, which have just arrived, into audit_event. The lock is held until commit:
@@ -176,7 +177,7 @@ BEGIN
 	    p->>'address', p->>'operation', p->>'service', p->>'endpoint', p->>'card_id', p->>'reason',
 	    (p->>'http_status')::integer, (p->>'duration_ms')::bigint, (p->>'bytes_in')::bigint, (p->>'bytes_out')::bigint
 	FROM (SELECT * FROM d ORDER BY coalesce(d.end_sequence, d.begin_sequence)) d, audit_journal o
-	WHERE o.id = j AND d.end_sequence IS DISTINCT FROM ALL (SELECT c.sequence FROM completed c);
+	WHERE o.id = j AND NOT EXISTS (SELECT FROM completed c WHERE c.sequence = d.end_sequence);
 END $$;
 
 -- The process is gone: what it had forwarded and not completed will not be completed.

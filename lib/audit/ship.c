@@ -52,6 +52,7 @@ struct batch {
 	unsigned torn, damaged;
 	const char *closed;
 	bool busy;			/* another housekeeper has it just now */
+	bool more;			/* the piece, or the segment, was not the last */
 };
 
 /* ---- reading */
@@ -315,6 +316,7 @@ ship_batch(void *ctx, struct db_tx *tx, struct err *e)
 		return -1;
 	if (at_end && final && b->closed == NULL)
 		leave_segment(b, piece.n);
+	b->more = !at_end || final;
 	return bring_in(b, tx, e);
 }
 
@@ -364,30 +366,31 @@ tell_closed(const struct batch *b)
 {
 	/* the technical log is a witness of its own: what it says here the central table must still hold */
 	log_msg(LOG_INFO, "audit-closed", "%s: %s, number %" PRId64 ", record %" PRIu64 ", chain %s", b->journal->name.p,
-	    b->closed, b->at.id, b->at.sequence, bytea(b->a, b->at.hash).p);
+	    b->closed, b->at.id, b->at.sequence, slice_from(bytea(b->a, b->at.hash), 2).p);
 }
 
 static int
 ship_journal(struct ship *s, struct arena *a, const struct folder_journal *j, struct place *at, struct err *e)
 {
-	for (int i = 0; i < PIECES && has_more(s, j, at); i++) {
+	bool more = true;
+
+	/* once per call up to where the journal ends just then: what is written meanwhile makes a batch next time */
+	for (int i = 0; i < PIECES && more; i++) {
 		struct batch b = { .s = s, .journal = j, .a = a };
 		arena_reset(a);
 		if (db_transaction(s->db, ship_batch, &b, e) < 0)
 			return -1;
 		if (b.busy)
 			return 0;
-		bool waits = b.at.segment == at->segment && b.at.position == at->position && b.at.id == at->id;
 		*at = b.at;
 		at->closed |= b.closed != NULL;
 		s->out->events += b.events;
 		if (b.closed != NULL)
 			tell_closed(&b);
 		remove_done(s, j, at);
-		if (waits && !at->closed)
-			return 0;	/* a record is just being written */
+		more = b.more && !at->closed;
 	}
-	s->out->more |= has_more(s, j, at);
+	s->out->more |= more;
 	return 0;
 }
 
