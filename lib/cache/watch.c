@@ -158,7 +158,7 @@ look(struct watched *w)
 	}
 }
 
-/* readable: nothing was asked, so it is the end of the connection. */
+/* readable: nothing was asked, so it is the end of the connection: a restart, when another can be made at once. */
 static void
 visit(struct watched *w, bool readable)
 {
@@ -168,7 +168,6 @@ visit(struct watched *w, bool readable)
 	}
 	if (readable) {
 		drop(w);
-		node_lost(w->node);
 		w->due = 0;
 	}
 	if (clock_mono_ms() >= w->due)

@@ -25,12 +25,14 @@ teardown(void **state)
 
 static const struct card a_card = {
 	.xml = { "<saml:Assertion/>", 17 }, .id = { "AAA==", 5 }, .system = { "EPJ \0\n", 6 },
+	.user = { "the user", 8 },
 	.not_before = 1700000000, .not_after = INT64_MAX, .kept = -1, .signer_known = true,
 	.signer = { "0123456789abcde" },
 };
 static const struct cards_order an_order = {
 	.xml = { "<saml:Assertion/>", 17 }, .signed_info = { "<ds:SignedInfo/>", 16 }, .token = { "", 0 },
 	.ordered = 5, .expires = 1700000000, .client = { "client", 6 },
+	.user = { "the user", 8 },
 };
 
 static void
@@ -60,6 +62,7 @@ a_card_is_read_as_it_was_written(void **state)
 		same(got.xml, wanted.xml);
 		same(got.id, wanted.id);
 		same(got.system, wanted.system);
+		same(got.user, wanted.user);
 	}
 }
 
@@ -78,6 +81,7 @@ an_order_is_read_as_it_was_written(void **state)
 	same(got.signed_info, an_order.signed_info);
 	same(got.token, an_order.token);
 	same(got.client, an_order.client);
+	same(got.user, an_order.user);
 }
 
 /* Bytes with nothing behind them that may be read, so that the sanitizers see a read beyond. */
