@@ -24,7 +24,7 @@ void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(print
 char *buf_room(struct buf *b, size_t n);
 /* A view of the content, valid until the next write; absent when b has failed. */
 struct slice buf_slice(const struct buf *b);
-/* The buffer is freed when the arena ends. */
+/* The buffer is freed when the arena ends; the struct itself must live that long (put it into the arena). */
 int buf_defer(struct buf *b, struct arena *a);
 
 #endif

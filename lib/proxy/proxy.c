@@ -97,8 +97,6 @@ read_message(struct flow *f)
 	if (edge_need_soap_post(&f->call, &form, &boundary, &start) < 0)
 		return -1;
 	buf_init(&f->in, xml_head_limits.bytes + PREAMBLE_MAX + 2 * READ_PIECE);
-	if (buf_defer(&f->in, f->call.arena) < 0)
-		return err_set(&f->call.err, ERR_MEMORY, "head");
 	if (form == SOAP_MULTIPART && find_root(f, boundary, start) < 0)
 		return -1;
 	return read_head(f);
@@ -137,8 +135,6 @@ write_head(struct flow *f)
 	struct slice in = buf_slice(&f->in), message = slice_from(in, f->root);
 
 	buf_init(&f->out, f->in.n + f->card.n + 256);
-	if (buf_defer(&f->out, f->call.arena) < 0)
-		return err_set(&f->call.err, ERR_MEMORY, "spliced head");
 	buf_put(&f->out, (struct slice){ in.p, f->root });
 	if (soap_splice(f->head, message, f->card, f->service->strip_wsa, &f->out, &f->call.err) < 0)
 		return -1;
@@ -174,4 +170,6 @@ proxy_handle(void *ctx, struct req *r)
 			edge_fault(c, f.login);
 	}
 	edge_end(c);
+	buf_free(&f.in);
+	buf_free(&f.out);
 }

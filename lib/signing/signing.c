@@ -42,6 +42,8 @@ signing_session(struct buf *b, const struct conf_organisation *o, const struct c
 struct slice
 signing_url(const struct conf *c, struct arena *a, const struct cards_order *order)
 {
+	if (c->browser_base.p == NULL)
+		return S("");
 	return arena_printf(a, "%.*s/sosigw/sign/start?id=%.*s&lang=%s", SLICE_FMT(c->browser_base),
 	    SLICE_FMT(order->token), c->danish ? "da" : "en");
 }

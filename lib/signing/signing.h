@@ -18,7 +18,7 @@ int signing_order(const struct signing *s, const struct conf *c, struct arena *a
     struct cards_user *u, const struct idcard *asked, struct cards_order **order, struct err *e);
 /* The SOAP header that tells a client its session id, as markup; empty for an organisation without them. */
 void signing_session(struct buf *b, const struct conf_organisation *o, const struct cards_user *u);
-/* Where a browser signs that order. */
+/* Where a browser signs that order; empty when the configuration names no host for it. */
 struct slice signing_url(const struct conf *c, struct arena *a, const struct cards_order *order);
 
 /* The user's answer: the signature value (raw bytes) over order->signed_info and the certificate (DER). Checks
