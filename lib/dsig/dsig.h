@@ -22,7 +22,9 @@ struct dsig_policy {
 };
 
 struct dsig_verified {
-	struct slice card;	/* exclusive c14n of the assertion, self-contained: use only this */
+	/* The assertion in canonical form, self-contained: use only this. Exclusive c14n; inclusive where
+	 * SignedInfo was signed in that form, because the namespaces in scope are then part of it. */
+	struct slice card;
 	X509 *signer;		/* the one of policy->keys that verified */
 	enum dsig_hash hash;
 };

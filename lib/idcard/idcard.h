@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 struct idcard {
-	struct slice xml;		/* the assertion this was read from; exclusive c14n */
+	struct slice xml;		/* the assertion this was read from, canonical: exclusive from a request, else as given */
 	struct slice issuer;
 	struct slice name_id, name_id_format;
 	struct slice id;		/* sosi:IDCardID */
