@@ -3,6 +3,7 @@
 
 #include "conv.h"
 
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -228,6 +229,41 @@ others_accept_what_we_sign(void **state)
 
 /* ---- */
 
+static void *
+verify_often(void *ctx)
+{
+	const struct slice *card = ctx;
+	size_t good = 0;
+
+	for (int i = 0; i < 20; i++) {
+		struct arena *a = arena_new(1 << 22);
+		struct dsig_verified got;
+		struct err e = { 0 };
+		X509 *keys[] = { stranger.cert, ours.cert };
+		struct dsig_policy policy = { .keys = keys, .nkeys = 2 };
+		good += dsig_verify(a, *card, &policy, &got, &e) == 0 && got.signer == ours.cert;
+		arena_free(a);
+	}
+	return (void *)(uintptr_t)good;
+}
+
+static void
+threads_verify_side_by_side(void **state)
+{
+	struct err e = { 0 };
+	struct slice card;
+	pthread_t threads[4];
+
+	assert_ok(dsig_sign(*state, S(CARD), DSIG_SHA1, ours.key, ours.cert, &card, &e), &e);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, verify_often, &card), 0);
+	for (size_t i = 0; i < 4; i++) {
+		void *good;
+		pthread_join(threads[i], &good);
+		assert_int_equal((uintptr_t)good, 20);
+	}
+}
+
 static void
 memory_that_ends_never_makes_a_card_good_or_bad(void **state)
 {
@@ -300,6 +336,7 @@ main(void)
 		T(only_an_unsigned_card_is_prepared),
 		T(the_claimed_certificate_is_what_the_card_shows),
 		T(others_accept_what_we_sign),
+		T(threads_verify_side_by_side),
 		T(memory_that_ends_never_makes_a_card_good_or_bad),
 	};
 
