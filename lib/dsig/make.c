@@ -39,7 +39,7 @@ dsig_prepare(struct arena *a, struct slice card, enum dsig_hash hash, struct sli
     struct err *e)
 {
 	const struct dsig_algorithm *with = dsig_algorithm(hash);
-	struct slice canonical;
+	struct slice canonical = { 0 };
 
 	if (with == NULL)
 		return err_set(e, ERR_INTERNAL, "no such hash");
@@ -89,7 +89,7 @@ int
 dsig_attach(struct arena *a, struct slice card, struct slice signed_info, struct slice value,
     X509 *certificate, struct slice *out, struct err *e)
 {
-	struct slice canonical;
+	struct slice canonical = { 0 };
 
 	if (read_unsigned(a, card, &canonical, e) < 0)
 		return -1;
@@ -136,7 +136,7 @@ int
 dsig_sign(struct arena *a, struct slice card, enum dsig_hash hash, EVP_PKEY *key,
     X509 *certificate, struct slice *out, struct err *e)
 {
-	struct slice signed_info, value;
+	struct slice signed_info = { 0 }, value = { 0 };
 
 	if (dsig_prepare(a, card, hash, &signed_info, e) < 0 ||
 	    sign(a, signed_info, dsig_algorithm(hash), key, &value, e) < 0)

@@ -31,22 +31,23 @@ dsig_init(struct err *e)
 static int
 hold_to(xmlSecDSigCtx *ctx)
 {
+	/* functions behind macros, so no static table */
 	const xmlSecTransformId for_reference[] = {
 		xmlSecTransformEnvelopedId, xmlSecTransformExclC14NId, xmlSecTransformSha1Id,
-		xmlSecTransformSha256Id, xmlSecTransformSha384Id, xmlSecTransformSha512Id,
+		xmlSecTransformSha256Id, xmlSecTransformSha384Id, xmlSecTransformSha512Id, NULL,
 	};
 	const xmlSecTransformId for_signature[] = {
 		xmlSecTransformExclC14NId, xmlSecTransformInclC14NId, xmlSecTransformRsaSha1Id,
-		xmlSecTransformRsaSha256Id, xmlSecTransformRsaSha384Id, xmlSecTransformRsaSha512Id,
+		xmlSecTransformRsaSha256Id, xmlSecTransformRsaSha384Id, xmlSecTransformRsaSha512Id, NULL,
 	};
 
 	ctx->enabledReferenceUris = xmlSecTransformUriTypeSameDocument;
 	ctx->flags = XMLSEC_DSIG_FLAGS_IGNORE_MANIFESTS | XMLSEC_DSIG_FLAGS_STORE_SIGNEDINFO_REFERENCES;
-	for (size_t i = 0; i < sizeof for_reference / sizeof *for_reference; i++)
-		if (xmlSecDSigCtxEnableReferenceTransform(ctx, for_reference[i]) < 0)
+	for (const xmlSecTransformId *id = for_reference; *id != NULL; id++)
+		if (xmlSecDSigCtxEnableReferenceTransform(ctx, *id) < 0)
 			return -1;
-	for (size_t i = 0; i < sizeof for_signature / sizeof *for_signature; i++)
-		if (xmlSecDSigCtxEnableSignatureTransform(ctx, for_signature[i]) < 0)
+	for (const xmlSecTransformId *id = for_signature; *id != NULL; id++)
+		if (xmlSecDSigCtxEnableSignatureTransform(ctx, *id) < 0)
 			return -1;
 	/* With a key given, KeyInfo is not read; should it be, it can name no key. */
 	return xmlSecPtrListAdd(&ctx->keyInfoReadCtx.enabledKeyData,

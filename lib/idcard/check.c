@@ -231,9 +231,10 @@ cert_serial_of(struct arena *a, X509 *cert)
 {
 	BIGNUM *n = ASN1_INTEGER_to_BN(X509_get0_serialNumber(cert), NULL);
 	char *decimal = n == NULL ? NULL : BN_bn2dec(n);
-	struct slice out = decimal == NULL ? (struct slice){ 0 } :
-	    arena_printf(a, "},CertSerial={%s}", decimal);
+	struct slice out = { 0 };
 
+	if (decimal != NULL)
+		out = arena_printf(a, "},CertSerial={%s}", decimal);
 	OPENSSL_free(decimal);
 	BN_free(n);
 	return out;

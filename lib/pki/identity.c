@@ -11,6 +11,7 @@
 #include "buf.h"
 #include "conv.h"
 
+#include <ctype.h>
 #include <openssl/asn1.h>
 #include <openssl/bn.h>
 #include <openssl/objects.h>
@@ -80,7 +81,7 @@ is_uuid(struct slice s)
 	if (s.n != sizeof form - 1)
 		return false;
 	for (size_t i = 0; i < s.n; i++)
-		if (form[i] == '-' ? s.p[i] != '-' : memchr("0123456789abcdefABCDEF", s.p[i], 22) == NULL)
+		if (form[i] == '-' ? s.p[i] != '-' : !isxdigit((unsigned char)s.p[i]))
 			return false;
 	return true;
 }
@@ -209,8 +210,10 @@ put_value(struct buf *b, struct slice v)
 {
 	bool quotes = wants_quotes(v);
 
-	if (v.p == NULL)
+	if (v.p == NULL) {
 		b->failed = true;
+		return;
+	}
 	if (quotes)
 		buf_putc(b, '"');
 	for (size_t i = 0; i < v.n; i++) {
