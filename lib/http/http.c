@@ -5,8 +5,8 @@
  *
  * Never twice: libcurl by itself sends a request again, also a POST, when a kept connection ends before the
  * first byte of an answer. It cannot know whether the endpoint had acted on the first one. It asks http_on_request
- * before each request; the second time for the same call the answer is no. So that this costs few calls, libcurl looks
- * whether a kept connection is still open before it uses it, and does not use it after some seconds (pool.c).
+ * before each request; the second time for the same call the answer is no. So that this costs few calls, a kept
+ * connection is looked at before it is used, and is not used after some seconds (pool.c).
  *
  * Never half: a source that fails, or ends before or goes on after its stated length, ends the connection before the
  * endpoint has the last byte. The last piece is only handed over when the source has said that it was the last. */
@@ -558,6 +558,7 @@ perform(struct call *call)
 		rc = drive(call);
 		curl_easy_getinfo(h->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
 		call->out->sent = call->c->source != NULL ? call->given : (uint64_t)uploaded;
+		curl_easy_getinfo(h->easy, CURLINFO_ACTIVESOCKET, &h->socket);
 		curl_multi_remove_handle(h->multi, h->easy);	/* ends the connection when the call was not over */
 	}
 	unset_request(h);

@@ -10,7 +10,8 @@
 #include <sys/types.h>
 
 struct http;
-/* max_idle: handles with warm connections kept for each endpoint. Threads share it. */
+/* max_idle: handles with warm connections kept for each endpoint. Threads share it. SIGPIPE is ignored from then on.
+ * NULL when memory ends. */
 struct http *http_new(unsigned max_idle);
 void http_free(struct http *h);
 
@@ -26,6 +27,7 @@ struct http_call {
 	const struct http_header *headers;
 	size_t nheaders;
 	struct http_tls tls;
+	/* 0: a minute */
 	unsigned connect_ms;	/* to connect, TLS included */
 	unsigned answer_ms;	/* from the request sent until the answer's first byte */
 	unsigned idle_ms;	/* without a byte, in either direction */
@@ -47,9 +49,12 @@ struct http_result {
 	bool connected;		/* whether anything may have been sent */
 	uint64_t sent, received;	/* body bytes */
 };
-/* ERR_ENDPOINT_UNREACHABLE, _TIMEOUT, _BROKE, _TLS, _ANSWER, or what a callback set. A connection kept warm that
- * turns out dead before any byte of an answer: a one-piece body is sent once more on a fresh connection only when
- * nothing of the request can have been processed (curl's own rule), else ERR_ENDPOINT_BROKE. */
+/* ERR_ENDPOINT_UNREACHABLE, _TIMEOUT, _BROKE, _TLS, _ANSWER, or what a callback set; ERR_CONFIG for an address, ERR_INVALID
+ * for a header that cannot be sent. A status is never a failure here, 3xx and 5xx go to on_head.
+ *
+ * A request is sent once. A kept connection that the endpoint has closed, or on which it said something unasked, is
+ * not used; when one breaks after the request went out and before any answer, that is ERR_ENDPOINT_BROKE,
+ * even if the endpoint only meant to close an idle connection: nobody can tell. */
 int http_do(struct http *h, struct arena *a, const struct http_call *call, struct http_result *out, struct err *e);
 
 /* A whole small answer in the arena: for STS, CRL, OCSP. */

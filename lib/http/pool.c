@@ -10,6 +10,7 @@
 #include "must.h"
 #include "uri.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -194,6 +195,7 @@ handle_new(const struct http *h, const struct http_tls *tls)
 
 	if (handle == NULL)
 		return NULL;
+	handle->socket = CURL_SOCKET_BAD;
 	handle->easy = curl_easy_init();
 	handle->multi = curl_multi_init();
 	if (handle->easy == NULL || handle->multi == NULL || set_fixed(handle, h, tls) < 0) {
@@ -287,26 +289,48 @@ sweep(struct http *h, int64_t now)
 	return dropped;
 }
 
+static struct handle *
+pop(struct http *h, struct endpoint *p)
+{
+	pthread_mutex_lock(&h->lock);
+	struct handle *handle = p->idle;
+	if (handle != NULL) {
+		p->idle = handle->below;
+		p->nidle--;
+	}
+	pthread_mutex_unlock(&h->lock);
+	return handle;
+}
+
+/* Nothing is due on an idle connection, so whatever can be read there ends it: the peer's FIN, but also bytes, which
+ * libcurl 7.88 would take for the answer to the next request. */
+static bool
+is_quiet(const struct handle *handle)
+{
+	struct pollfd p = { handle->socket, POLLIN | POLLRDHUP, 0 };
+
+	return handle->socket == CURL_SOCKET_BAD || poll(&p, 1, 0) == 0;
+}
+
 struct handle *
 pool_take(struct http *h, struct arena *a, const struct http_call *call, struct err *e)
 {
 	struct slice key = endpoint_key(a, call, e);
-	struct handle *handle = NULL;
+	struct handle *handle;
 
 	if (key.p == NULL)
 		return NULL;
 	pthread_mutex_lock(&h->lock);
 	struct handle *dropped = sweep(h, clock_mono_ms());
 	struct endpoint *p = find_endpoint(h, key);
-	if (p != NULL && p->idle != NULL) {
-		handle = p->idle;
-		p->idle = handle->below;
-		p->nidle--;
-	}
 	pthread_mutex_unlock(&h->lock);
 	free_stack(dropped);
-	if (handle == NULL && p != NULL)
-		handle = handle_new(h, &call->tls);
+	while (p != NULL && (handle = pop(h, p)) != NULL) {
+		if (is_quiet(handle))
+			return handle;
+		handle_free(handle);
+	}
+	handle = p == NULL ? NULL : handle_new(h, &call->tls);
 	if (handle == NULL)
 		err_set(e, ERR_MEMORY, "curl");
 	else

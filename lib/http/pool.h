@@ -16,6 +16,7 @@ struct handle {
 	CURLM *multi;		/* its own, so that connections are never shared between threads */
 	int64_t since;		/* idle since */
 	struct call *call;	/* what the callbacks work for */
+	curl_socket_t socket;	/* of the kept connection, or CURL_SOCKET_BAD */
 	char *url;		/* what the handle is set to, so that the same need not be set again */
 	long connect_ms;
 	char error[CURL_ERROR_SIZE];
