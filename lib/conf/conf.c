@@ -167,6 +167,49 @@ check_ids(struct build *b, const char *name, json_t *list)
 	json_decref(seen);
 }
 
+/* Two keys for any system are two for the same one; slice_eq says that absent equals nothing. */
+static bool
+same_system(struct slice a, struct slice b)
+{
+	return a.p == NULL ? b.p == NULL : slice_eq(a, b);
+}
+
+static void
+check_system_key(struct build *b, const struct at *at, const struct conf_system_key *all, size_t i)
+{
+	const struct conf_system_key *k = &all[i];
+	const struct at certificate = { at, "certificate_file", 0 }, system = { at, "system", 0 };
+
+	if ((k->key_file != NULL) + (k->pkcs12_file != NULL) + (k->pkcs11 != NULL) != 1)
+		problem(b->p, at, "needs exactly one of key_file, pkcs12_file and pkcs11");
+	if (k->certificate_file == NULL && k->pkcs12_file == NULL)
+		problem(b->p, &certificate, "is missing: only a pkcs12_file holds the certificate itself");
+	for (size_t j = 0; j < i; j++)
+		if (same_system(all[j].system, k->system))
+			problem(b->p, &system, "is that of system_keys[%zu] too", j);
+}
+
+static const struct conf_system_key *
+read_system_keys(struct build *b, const struct at *organisation, json_t *o, size_t *n)
+{
+	json_t *list = json_object_get(o, "system_keys");
+	struct conf_system_key *out = room(b, json_array_size(list), sizeof *out);
+
+	*n = 0;
+	for (size_t i = 0; out != NULL && i < json_array_size(list); i++) {
+		json_t *k = json_array_get(list, i);
+		const struct at up = { organisation, "system_keys", 0 }, at = { &up, NULL, i };
+		out[i] = (struct conf_system_key){
+			.system = text(b, k, "system"), .certificate_file = cstr(b, k, "certificate_file"),
+			.key_file = cstr(b, k, "key_file"), .pkcs12_file = cstr(b, k, "pkcs12_file"),
+			.pkcs11 = cstr(b, k, "pkcs11"), .password_file = cstr(b, k, "password_file"),
+		};
+		check_system_key(b, &at, out, i);
+		*n = i + 1;
+	}
+	return out;
+}
+
 static void
 read_organisations(struct build *b, json_t *list)
 {
@@ -174,6 +217,7 @@ read_organisations(struct build *b, json_t *list)
 
 	for (size_t i = 0; out != NULL && i < json_array_size(list); i++) {
 		json_t *o = json_array_get(list, i);
+		const struct at up = { NULL, "organisations", 0 }, at = { &up, NULL, i };
 		out[i] = (struct conf_organisation){
 			.id = text(b, o, "id"), .name = text(b, o, "name"), .cvr = text(b, o, "cvr"),
 			.pass_signed = flag(o, "pass_signed_cards"),
@@ -182,6 +226,7 @@ read_organisations(struct build *b, json_t *list)
 			.session_ids = flag(o, "session_ids"),
 			.check_cvr = flag(o, "check_cvr"),
 		};
+		out[i].system_keys = read_system_keys(b, &at, o, &out[i].nsystem_keys);
 		b->c->norganisations = i + 1;
 	}
 	b->c->organisations = out;

@@ -35,6 +35,16 @@ int conf_address_parse(struct slice text, struct conf_address *out);	/* "10.0.0.
 bool conf_address_has(const struct conf_address *range, const struct conf_address *one);
 
 enum conf_hash { CONF_SHA1, CONF_SHA256 };
+/* A key that the gateway keeps, to sign the cards of an organisation's systems with (level 3). Exactly one of key_file,
+ * pkcs12_file and pkcs11 is there; a certificate_file too, but beside pkcs12_file it may be NULL. */
+struct conf_system_key {
+	struct slice system;		/* ITSystemName; absent: any of the organisation's systems */
+	const char *certificate_file;	/* PEM */
+	const char *key_file;		/* PEM */
+	const char *pkcs12_file;
+	const char *pkcs11;		/* "pkcs11:..." */
+	const char *password_file;	/* of a file that is encrypted, or the token's PIN; NULL: none */
+};
 struct conf_organisation {
 	struct slice id, name, cvr;
 	bool pass_signed;		/* signed cards and level 2 always pass (design 4.4); default false: the tender's rule */
@@ -42,6 +52,7 @@ struct conf_organisation {
 	enum conf_hash signature_hash;	/* of new cards */
 	bool session_ids;		/* cards are found by an unguessable id, not by NameID (mission 1.3) */
 	bool check_cvr;			/* default true: the signer's CVR is the card's care provider */
+	const struct conf_system_key *system_keys;	size_t nsystem_keys;
 };
 enum conf_auth { CONF_AUTH_SECRET, CONF_AUTH_ADDRESS, CONF_AUTH_CERTIFICATE };
 struct conf_client {

@@ -66,6 +66,12 @@ in_line(unsigned char c)
 }
 
 static bool
+in_uri(unsigned char c)
+{
+	return c > 0x20 && c < 0x7f;
+}
+
+static bool
 in_ncname(unsigned char c)
 {
 	return isalnum(c) || c == '_' || c == '-' || c == '.';
@@ -169,6 +175,18 @@ check_issuer(struct slice s)
 	    NULL : "must begin with a letter and hold letters, digits and - . _ only";
 }
 
+/* RFC 7512. A PIN does not belong in the configuration, and which module is used is not the document's to say: it
+ * is code that would be loaded. */
+static const char *
+check_pkcs11(struct slice s)
+{
+	if (s.n < 8 || s.n > 1000 || !slice_starts(s, S("pkcs11:")) || !only(s, in_uri))
+		return "must be a pkcs11: URI";
+	return slice_find(s, S("pin-value")) < 0 && slice_find(s, S("pin-source")) < 0 &&
+	    slice_find(s, S("module-")) < 0 ? NULL :
+	    "must name neither PIN nor module: password_file holds the PIN, the environment of the workers names the module";
+}
+
 static const char *
 check_pem(struct slice s)
 {
@@ -187,6 +205,15 @@ check_pem(struct slice s)
 #define LAST { NULL, END, OPTIONAL, 0, 0, 0, NULL, NULL, NULL }
 
 #define MS_MOST 3600000
+static const struct member system_key[] = {
+	T("system", OR_NULL, NULL, check_name),
+	T("certificate_file", OR_NULL, NULL, check_path),
+	T("key_file", OR_NULL, NULL, check_path),
+	T("pkcs12_file", OR_NULL, NULL, check_path),
+	T("pkcs11", OR_NULL, NULL, check_pkcs11),
+	T("password_file", OR_NULL, NULL, check_path),
+	LAST
+};
 static const struct member organisation[] = {
 	T("id", REQUIRED, NULL, check_id),
 	T("name", OPTIONAL, NULL, check_name),
@@ -196,6 +223,7 @@ static const struct member organisation[] = {
 	T("signature_hash", OPTIONAL, "sha1", check_hash),
 	B("session_ids", false),
 	B("check_cvr", true),
+	MANY("system_keys", system_key),
 	LAST
 };
 static const struct member client[] = {

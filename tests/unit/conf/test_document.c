@@ -145,6 +145,32 @@ the_sample_becomes_a_configuration(void **state)
 }
 
 static void
+the_keys_of_systems_are_read(void **state)
+{
+	struct world *w = *state;
+
+	assert_ok(conf_parse(S("{\"format\": 1, \"organisations\": [{\"id\": \"none\"}, {\"id\": \"some\", \"system_keys\": ["
+	    "{\"system\": \"EPJ\", \"certificate_file\": \"/c.pem\", \"pkcs11\": \"pkcs11:object=k\", \"password_file\": \"/pin\"}, "
+	    "{\"pkcs12_file\": \"/k.p12\"}, "
+	    "{\"system\": \"LAB\", \"certificate_file\": \"/l.pem\", \"key_file\": \"/l.key\"}]}]}"),
+	    0, &w->c, &w->problems, &w->e), &w->e);
+	const struct conf_organisation *o = &w->c->organisations[1];
+	assert_int_equal(w->c->organisations[0].nsystem_keys, 0);
+	assert_int_equal(o->nsystem_keys, 3);
+	const struct conf_system_key *k = o->system_keys;
+	assert_slice("EPJ", k[0].system);
+	assert_string_equal(k[0].certificate_file, "/c.pem");
+	assert_string_equal(k[0].pkcs11, "pkcs11:object=k");
+	assert_string_equal(k[0].password_file, "/pin");
+	assert_null(k[0].key_file);
+	assert_null(k[1].system.p);
+	assert_null(k[1].certificate_file);
+	assert_string_equal(k[1].pkcs12_file, "/k.p12");
+	assert_string_equal(k[2].key_file, "/l.key");
+	assert_null(k[2].password_file);
+}
+
+static void
 what_is_left_out_has_its_default(void **state)
 {
 	struct world *w = *state;
@@ -201,6 +227,33 @@ every_break_of_a_rule_is_told_with_its_place(void **state)
 		{ "\"name\": \"Region Eksempel\"", "\"name\": \"a\\u0007\"",
 		    "organisations[0].name: must be 1 to 200 bytes without line breaks\n" },
 		{ "\"Region Eksempel\"", "\"a\\u0000\"", "no JSON" },
+		{ "\"system_keys\": []", "\"system_keys\": [{}]", "organisations[0].system_keys[0]: needs exactly one of key_file, "
+		    "pkcs12_file and pkcs11\norganisations[0].system_keys[0].certificate_file: is missing: only a pkcs12_file "
+		    "holds the certificate itself\n" },
+		{ "\"system_keys\": []", "\"system_keys\": [{\"key_file\": \"/k\", \"certificate_file\": \"/c\"}]", NULL },
+		{ "\"system_keys\": []", "\"system_keys\": [{\"pkcs11\": \"pkcs11:object=k\", \"certificate_file\": \"/c\"}]", NULL },
+		{ "\"system_keys\": []", "\"system_keys\": [{\"pkcs12_file\": \"/p\", \"password_file\": \"/w\"}]", NULL },
+		{ "\"system_keys\": []", "\"system_keys\": [{\"key_file\": \"/k\"}]", "organisations[0].system_keys[0].certificate_file: "
+		    "is missing: only a pkcs12_file holds the certificate itself\n" },
+		{ "\"system_keys\": []", "\"system_keys\": [{\"key_file\": \"/k\", \"pkcs12_file\": \"/p\"}]",
+		    "organisations[0].system_keys[0]: needs exactly one of key_file, pkcs12_file and pkcs11\n" },
+		{ "\"system_keys\": []", "\"system_keys\": [{\"pkcs12_file\": \"p.p12\"}]",
+		    "organisations[0].system_keys[0].pkcs12_file: must be a path from /\n" },
+		{ "\"system_keys\": []", "\"system_keys\": [{\"certificate_file\": \"/c\", \"pkcs11\": \"file:/k\"}]",
+		    "organisations[0].system_keys[0].pkcs11: must be a pkcs11: URI\n" },
+		{ "\"system_keys\": []", "\"system_keys\": [{\"certificate_file\": \"/c\", \"pkcs11\": \"pkcs11:object=k?pin-value=1234\"}]",
+		    "organisations[0].system_keys[0].pkcs11: must name neither PIN nor module: password_file holds the PIN, the "
+		    "environment of the workers names the module\n" },
+		{ "\"system_keys\": []", "\"system_keys\": [{\"certificate_file\": \"/c\", \"pkcs11\": \"pkcs11:object=k?module-path=/x.so\"}]",
+		    "organisations[0].system_keys[0].pkcs11: must name neither PIN nor module: password_file holds the PIN, the "
+		    "environment of the workers names the module\n" },
+		{ "\"system_keys\": []", "\"system_keys\": [{\"pkcs12_file\": \"/p\"}, {\"system\": \"A\", \"pkcs12_file\": \"/p\"}]", NULL },
+		{ "\"system_keys\": []", "\"system_keys\": [{\"pkcs12_file\": \"/p\"}, {\"pkcs12_file\": \"/q\"}]",
+		    "organisations[0].system_keys[1].system: is that of system_keys[0] too\n" },
+		{ "\"system_keys\": []", "\"system_keys\": [{\"system\": \"A\", \"pkcs12_file\": \"/p\"}, {\"system\": \"A\", "
+		    "\"pkcs12_file\": \"/p\"}]", "organisations[0].system_keys[1].system: is that of system_keys[0] too\n" },
+		{ "\"system_keys\": []", "\"system_keys\": [{\"pkcs12_file\": \"/p\", \"password\": \"x\"}]",
+		    "organisations[0].system_keys[0].password: is not known here\n" },
 		{ "\"auth\": \"secret\"", "\"auth\": \"none\"",
 		    "clients[0].auth: must be \"secret\", \"address\" or \"certificate\"\n" },
 		{ "\"auth\": \"secret\"", "\"auth\": \"address\"",
@@ -384,6 +437,7 @@ main(void)
 		T(ranges_hold_what_lies_in_them),
 		T(the_sample_lacks_nothing_but_certificates),
 		T(the_sample_becomes_a_configuration),
+		T(the_keys_of_systems_are_read),
 		T(what_is_left_out_has_its_default),
 		T(every_break_of_a_rule_is_told_with_its_place),
 		T(two_certificates_in_one_are_refused),
