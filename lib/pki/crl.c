@@ -125,8 +125,8 @@ pki_revoked_writer_new(const char *path)
 	return w;
 }
 
-static void
-writer_free(struct pki_revoked_writer *w)
+void
+pki_revoked_abandon(struct pki_revoked_writer *w)
 {
 	free(w->lists);
 	free(w->keys);
@@ -288,6 +288,6 @@ pki_revoked_finish(struct pki_revoked_writer *w, struct err *e)
 {
 	int rc = replace(w, e);
 
-	writer_free(w);
+	pki_revoked_abandon(w);
 	return rc;
 }

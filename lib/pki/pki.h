@@ -62,6 +62,7 @@ struct pki_revoked_writer;
 struct pki_revoked_writer *pki_revoked_writer_new(const char *path);
 int pki_revoked_add(struct pki_revoked_writer *w, X509_CRL *crl, struct err *e);
 int pki_revoked_finish(struct pki_revoked_writer *w, struct err *e);	/* frees w in any case */
+void pki_revoked_abandon(struct pki_revoked_writer *w);	/* the old file stays */
 /* Parses and checks a CRL: signed by a trusted CA. Freed with the arena. ERR_INVALID. */
 int pki_read_crl(struct arena *a, struct pki_trust *t, struct slice bytes, X509_CRL **out, struct err *e);
 
