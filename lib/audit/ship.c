@@ -398,26 +398,29 @@ ship_journal(struct ship *s, struct arena *a, const struct folder_journal *j, st
 
 /* {a,b,c}: names hold nothing that must be quoted. */
 static struct slice
-name_array(struct buf *b, const struct folder_journal *list, size_t n)
+name_array(struct arena *a, const struct folder_journal *list, size_t n)
 {
+	struct buf b;
+
+	buf_init(&b, ARENA);
 	for (size_t i = 0; i < n; i++) {
-		buf_putc(b, i == 0 ? '{' : ',');
-		buf_put(b, list[i].name);
+		buf_putc(&b, i == 0 ? '{' : ',');
+		buf_put(&b, list[i].name);
 	}
-	buf_putc(b, '}');
-	return buf_slice(b);
+	buf_putc(&b, '}');
+	struct slice array = arena_dup(a, buf_slice(&b));
+	buf_free(&b);
+	return array;
 }
 
 static int
 load_places(struct ship *s, struct arena *a, const struct folder_journal *list, size_t n, struct place *at, struct err *e)
 {
+	struct slice array = name_array(a, list, n);
 	struct db_rows *rows;
-	struct buf names;
 
-	buf_init(&names, 1 << 20);
-	if (buf_defer(&names, a) < 0)
-		return err_set(e, ERR_MEMORY, "journals");
-	struct slice array = name_array(&names, list, n);
+	if (array.p == NULL)
+		return err_set(e, ERR_MEMORY, "%zu journals", n);
 	if (db_query(s->db, a, "SELECT name, id, segment, position, closed IS NOT NULL FROM audit_journal "
 	    "WHERE name = ANY ($1::text[])", &array, 1, &rows, e) < 0)
 		return -1;

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "events.h"
+#include "log.h"
 #include "pg.h"
 
 #include <poll.h>
@@ -262,16 +263,29 @@ odd_sequences_of_one_request_keep_every_record(void **state)
 	}
 }
 
+/* Events of 1.4 KB, to fill segments. */
+static void
+put_long(struct audit *j, int n)
+{
+	static char text[1000];
+	struct audit_event ev = event(AUDIT_OK, "r");
+	struct err e = { 0 };
+
+	memset(text, 'x', sizeof text);
+	ev.endpoint = (struct slice){ text, sizeof text };
+	for (int i = 0; i < n; i++)
+		assert_ok(audit_write(j, &ev, &e), &e);
+}
+
 static void
 segments_that_have_arrived_are_removed(void **state)
 {
 	struct world *w = *state;
 	struct audit *j = journal_open(w, false);
 	struct folder_journal left;
-	const int n = 36000;	/* more than one segment */
+	const int n = 12000;	/* more than one segment */
 
-	for (int i = 0; i < n; i++)
-		put(j, AUDIT_OK, "r");
+	put_long(j, n);
 	assert_int_equal(ship(w), n);
 	left = only_journal(w);
 	assert_int_equal(left.first, left.last);
@@ -474,7 +488,7 @@ write_until_killed(struct world *w, int out, int who, bool slowly)
 	struct err e = { 0 };
 	struct audit *j = audit_open(w->dir, "gw1", "proxy", false, &e);
 
-	for (int i = 0; j != NULL; i++) {
+	for (int i = 0; j != NULL && i < 3000; i++) {
 		struct answered a = { .completed = false };
 		if (slowly)
 			usleep(100);
@@ -487,6 +501,7 @@ write_until_killed(struct world *w, int out, int who, bool slowly)
 		if (i % 3 != 0 && (audit_write(j, &ev, &e) < 0 || write(out, &a, sizeof a) != sizeof a))
 			break;
 	}
+	pause();
 	_exit(1);
 }
 
@@ -667,8 +682,7 @@ a_journal_whose_beginning_is_gone_still_arrives_and_shows_the_gap(void **state)
 	struct world *w = *state;
 	struct audit *j = journal_open(w, false);
 
-	for (int i = 0; i < 40000; i++)
-		put(j, AUDIT_OK, "r");
+	put_long(j, 12000);
 	assert_int_equal(unlink(segment_path(w, 0)), 0);
 	assert_true(ship(w) > 0);
 	put(j, AUDIT_OK, "late");
@@ -701,5 +715,7 @@ main(void)
 		T(a_journal_whose_beginning_is_gone_still_arrives_and_shows_the_gap),
 	};
 
+	struct err e = { 0 };
+	log_open(NULL, "test_ship", LOG_ERROR, &e);
 	return cmocka_run_group_tests(tests, start_database, stop_database);
 }
