@@ -383,6 +383,7 @@ read_sts(struct build *b, json_t *o)
 	struct conf_sts *s = &b->c->sts;
 
 	s->urls = cstrs(b, o, "urls", &s->nurls);
+	s->bst_urls = cstrs(b, o, "bst_urls", &s->nbst_urls);
 	s->certificates = certificates(b, &at, o, "certificates", &s->ncertificates);
 	s->connect_ms = ms(o, "connect_ms");
 	s->answer_ms = ms(o, "answer_ms");

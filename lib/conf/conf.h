@@ -77,6 +77,8 @@ struct conf_service {
 struct conf_sts {
 	const char *const *urls;
 	size_t nurls;
+	const char *const *bst_urls;	/* exchange of bootstrap tokens; none: it is not offered */
+	size_t nbst_urls;
 	const struct slice *certificates;	/* PEM: the STS signs cards with one of these */
 	size_t ncertificates;
 	unsigned connect_ms, answer_ms;

@@ -254,6 +254,7 @@ static const struct member service[] = {
 };
 static const struct member sts[] = {
 	LIST("urls", check_url),
+	LIST("bst_urls", check_url),
 	LIST("certificates", check_pem),
 	N("connect_ms", 1, MS_MOST, 3000),
 	N("answer_ms", 1, MS_MOST, 10000),

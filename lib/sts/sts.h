@@ -18,7 +18,24 @@ int sts_sign_card(struct sts *s, const struct conf *c, struct arena *a, const st
 /* Is this card, as it came from a client, validly signed by the STS and valid in time? (pass-through) */
 int sts_verify_card(const struct conf *c, struct arena *a, struct slice xml, struct idcard **out, struct err *e);
 
-/* The STS's answer read alone; for sts.c and the fuzz target. *card is the assertion, self-contained. */
+/* ---- a card from a bootstrap token (interface.md 3.7) */
+
+struct sts_claims {		/* what a wst:RequestSecurityToken asks for; absent: it does not say */
+	struct slice system;			/* medcom:ITSystemName; always there */
+	struct slice role, authorization;	/* medcom:UserRole, medcom:UserAuthorizationCode */
+	struct slice name_id;			/* sosi:SubjectNameID */
+	struct slice context, applies_to;	/* what an answer repeats */
+};
+/* rst: the only element in soap:Body. ERR_TOKEN_REQUEST, with err_say naming what is wrong. */
+int sts_read_claims(struct arena *a, const xmlNode *rst, struct sts_claims *out, struct err *e);
+/* Has the STS exchange the token in `message`, which is sent as it is: its sender has signed it. What comes back is
+ * verified as above and must be a user's card of level 4 with what was claimed, for the organisation's own CVR number
+ * where that is checked (ERR_TOKEN_OTHER). ERR_CONFIG when no URL is configured for this; else ERR_STS_*. */
+int sts_exchange_bst(struct sts *s, const struct conf *c, struct arena *a, const struct conf_organisation *o,
+    struct slice message, const struct sts_claims *claims, struct idcard **out, struct err *e);
+
+/* The STS's answers read alone; for the tests and the fuzz target. *card is the assertion, self-contained. */
 int sts_read_answer(struct arena *a, struct slice answer, struct slice *card, struct err *e);
+int sts_read_bst_answer(struct arena *a, struct slice answer, struct slice *card, struct err *e);
 
 #endif

@@ -130,6 +130,8 @@ the_sample_becomes_a_configuration(void **state)
 	assert_int_equal(c->services[0].answer_ms, 60000);
 	assert_null(c->services[0].ca_file);
 	assert_string_equal(c->sts.urls[0], "https://sts.example.dk/sts/services/NewSecurityTokenService");
+	assert_int_equal(c->sts.nbst_urls, 1);
+	assert_string_equal(c->sts.bst_urls[0], "https://sts.example.dk/sts/services/BST2SOSI");
 	assert_int_equal(c->sts.ncertificates, 1);
 	assert_true(slice_starts(c->sts.certificates[0], S("-----BEGIN CERTIFICATE-----\n")));
 	assert_int_equal(c->trust.nroots, 1);
@@ -190,6 +192,7 @@ what_is_left_out_has_its_default(void **state)
 	assert_int_equal(c->services[0].connect_ms, 3000);
 	assert_int_equal(c->services[0].max_card_age, 5400);
 	assert_int_equal(c->sts.nurls, 0);
+	assert_int_equal(c->sts.nbst_urls, 0);
 	assert_int_equal(c->sts.answer_ms, 10000);
 	assert_true(c->trust.check_revocation);
 	assert_int_equal(c->pending_ttl, 600);
