@@ -43,7 +43,7 @@
 
 #define BACKLOG 4096		/* connect to a unix socket never times out: room for all of Apache's threads */
 #define STACK_BYTES (512 * 1024)
-#define IO_SECONDS 60		/* a web server that neither sends nor takes a byte of a request */
+#define SEND_SECONDS 60		/* for a web server that does not take a byte of its answer */
 #define LINGER_MS 5000
 #define RESERVE_THREADS 2
 #define RESERVE_QUEUE 512
@@ -148,9 +148,7 @@ settle(struct fcgi *f, struct conn *c, enum serve_end end)
 {
 	struct epoll_event ev = { .data.ptr = c };
 
-	if (end == SERVE_CLOSED) {
-		free(c);
-	} else if (end == SERVE_CLOSE || (end == SERVE_KEEP && f->stopping)) {
+	if (end == SERVE_CLOSE || (end == SERVE_KEEP && f->stopping)) {
 		conn_close(c);
 	} else {
 		list_put(end == SERVE_KEEP ? &f->idle : &f->lingering, c);
@@ -316,7 +314,7 @@ end_threads(struct fcgi *f)
 static void
 add_conn(struct fcgi *f, int fd)
 {
-	struct timeval t = { IO_SECONDS, 0 };
+	struct timeval t = { SEND_SECONDS, 0 };
 	int one = 1;
 	struct conn *c = calloc(1, sizeof *c);
 
@@ -325,7 +323,6 @@ add_conn(struct fcgi *f, int fd)
 		return;
 	}
 	c->fd = fd;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);	/* no effect on a unix socket */
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data.ptr = c };

@@ -1,9 +1,10 @@
-/* One request over libfcgi.
+/* One request.
  *
- * The connection is ours (fcgi.c accepts and watches it); libfcgi gets it for one request through two fields that
- * fcgiapp.h puts below "Don't use anything below here": ipcFd and keepConnection. They are used in this file
- * alone, and test_fcgi has a test that fails should a new libfcgi mean something else by them. libfcgi never closes
- * a connection that it got a request from: its own close reads for as long as the peer sends.
+ * Reading is ours (input.c says why). libfcgi gets the judged head over a socket pair of this thread, makes the parameters of
+ * it, and writes the answer to the connection. It is steered by two fields that fcgiapp.h puts below "Don't use
+ * anything below here": ipcFd and keepConnection. They are used in this file alone, and test_fcgi has a test that
+ * fails should a new libfcgi mean something else by them. libfcgi never closes a connection: its own close
+ * reads for as long as the peer sends.
  *
  * What to know before changing the end of a request:
  * - Apache writes the body while it polls for the answer. When we close with its bytes unread, its next write fails and
@@ -15,6 +16,7 @@
 
 #include "clock.h"
 #include "conv.h"
+#include "input.h"
 #include "log.h"
 #include "must.h"
 #include "rand.h"
@@ -22,7 +24,6 @@
 #include <errno.h>
 #include <fcgiapp.h>
 #include <limits.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,8 +32,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define BODY_MS 60000	/* for a web server that sends none of its body */
+
 struct req {
 	FCGX_Request rq;
+	struct input in;
+	int pair[2];			/* our end, libfcgi's end */
 	struct arena *arena;
 	struct slice id;
 	int64_t length;			/* -1: not known */
@@ -69,9 +74,13 @@ req_new(size_t arena_cap)
 {
 	struct req *r = calloc(1, sizeof *r);
 
-	if (r != NULL && (r->arena = arena_new(arena_cap)) == NULL) {
-		free(r);
-		r = NULL;
+	if (r == NULL)
+		return NULL;
+	r->pair[0] = r->pair[1] = -1;
+	r->arena = arena_new(arena_cap);
+	if (r->arena == NULL || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, r->pair) < 0) {
+		req_free(r);
+		return NULL;
 	}
 	return r;
 }
@@ -81,6 +90,10 @@ req_free(struct req *r)
 {
 	if (r == NULL)
 		return;
+	if (r->pair[0] >= 0)
+		close(r->pair[0]);
+	if (r->pair[1] >= 0)
+		close(r->pair[1]);
 	arena_free(r->arena);
 	free(r);
 }
@@ -139,43 +152,23 @@ broken(struct req *r, struct err *e, const char *why)
 	    (long long)r->length);
 }
 
-static ssize_t
-body_ended(struct req *r, struct err *e)
-{
-	int error = FCGX_GetError(r->rq.in);
-
-	if (error == EAGAIN || error == EWOULDBLOCK)
-		return broken(r, e, "the web server sent nothing for too long");
-	if (error != 0)		/* FCGX_PROTOCOL_ERROR when the client gave up: no end of the stream came */
-		return broken(r, e, "the sender broke off");
-	if (r->length >= 0 && r->bytes_in != (uint64_t)r->length)
-		return broken(r, e, "the body ended");
-	return 0;
-}
-
 ssize_t
 req_read(struct req *r, void *out, size_t n, struct err *e)
 {
-	FCGX_Stream *in = r->rq.in;
-	unsigned char *p = out;
-
 	must(n > 0);
 	if (r->body_broken)
 		return err_set(e, ERR_BODY_CUT, "the body was broken off before");
-	/* FCGX_GetStr would wait until all n are there; a byte, then what lies in the buffer, streams */
-	int c = FCGX_GetChar(in);
-	if (c == EOF)
-		return body_ended(r, e);
-	p[0] = (unsigned char)c;
-	size_t more = (size_t)(in->stop - in->rdNext);
-	if (more > n - 1)
-		more = n - 1;
-	memcpy(p + 1, in->rdNext, more);
-	in->rdNext += more;
-	r->bytes_in += more + 1;
-	if (r->length >= 0 && r->bytes_in > (uint64_t)r->length)
+	ssize_t k = input_read(&r->in, out, n, BODY_MS);
+	if (k < 0)
+		return broken(r, e, r->in.broken);
+	r->bytes_in += (uint64_t)k;
+	if (r->length < 0)
+		return k;
+	if (r->bytes_in > (uint64_t)r->length)
 		return broken(r, e, "the body goes on");
-	return (ssize_t)(more + 1);
+	if (k == 0 && r->bytes_in < (uint64_t)r->length)
+		return broken(r, e, "the body ended");
+	return k;
 }
 
 /* ---- its answer */
@@ -263,39 +256,34 @@ req_cut(struct req *r)
 
 /* ---- from beginning to end */
 
-/* Waits until the head lies in the socket, whole and in order; it is looked at, not taken. */
+/* Gives libfcgi the head; it has nothing else to read. After this it writes to the connection. */
 static int
-await_head(int fd, unsigned head_ms)
+begin(struct req *r, int fd, struct slice head)
 {
-	uint8_t head[HEAD_MAX];
-	size_t look = 8192;		/* enough for nearly all; a long body need not be copied for this */
-	int64_t end = clock_mono_ms() + head_ms;
-	struct timespec wait = { 0, 50000 };
-
-	for (;;) {
-		ssize_t n = recv(fd, head, look, MSG_PEEK | MSG_DONTWAIT);
-		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-			return -1;
-		ssize_t known = head_check(head, n < 0 ? 0 : (size_t)n);
-		if (known > 0)
-			return 0;
-		if (known == 0 && n == (ssize_t)look && look < sizeof head) {
-			look = sizeof head;
-			continue;
-		}
-		if (known < 0 || n == HEAD_MAX || clock_mono_ms() >= end) {
-			log_msg(LOG_WARN, "fastcgi", "request dropped: %s", known < 0 ? "not FastCGI" :
-			    n == HEAD_MAX ? "its parameters are too long" : "its parameters do not come");
-			return -1;
-		}
-		/* Nothing wakes us for a second byte, as the first still lies there: look again soon, then less
-		 * often. Apache sends a head in three writes, microseconds apart. */
-		struct pollfd left = { fd, POLLRDHUP, 0 };
-		if (ppoll(&left, 1, &wait, NULL) > 0)
-			return -1;
-		if (wait.tv_nsec < 20000000)
-			wait.tv_nsec *= 2;
+	if (send(r->pair[0], head.p, head.n, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)head.n)
+		return -1;
+	must(FCGX_InitRequest(&r->rq, -1, 0) == 0);
+	r->rq.ipcFd = r->pair[1];
+	r->rq.keepConnection = 1;	/* else Accept_r would begin by closing ipcFd */
+	if (FCGX_Accept_r(&r->rq) < 0) {
+		r->pair[1] = -1;	/* it closed it */
+		return -1;
 	}
+	r->rq.ipcFd = fd;
+	r->bytes_in = r->bytes_out = 0;
+	r->answered = r->cut = r->body_broken = false;
+	return 0;
+}
+
+/* libfcgi did not take a head that we found in order, and may have left some of it: start afresh. */
+static void
+renew_pair(struct req *r)
+{
+	log_msg(LOG_ERROR, "fastcgi", "libfcgi refused a request");
+	close(r->pair[0]);
+	if (r->pair[1] >= 0)
+		close(r->pair[1]);
+	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, r->pair) == 0);
 }
 
 static void
@@ -328,38 +316,24 @@ prepare(struct req *r)
 	return 0;
 }
 
-static void
-set_read_timeout(int fd, unsigned ms)
-{
-	struct timeval t = { ms / 1000, (suseconds_t)(ms % 1000) * 1000 };
-
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
-}
-
 /* Reads the rest of the body away. True when its end was seen, so that the connection can be kept. */
 static bool
 drain(struct req *r, const struct serve_limits *limits)
 {
-	FCGX_Stream *in = r->rq.in;
-	int64_t end = clock_mono_ms() + limits->drain_ms;
-	size_t left = limits->drain_bytes;
-	struct timeval old;
-	socklen_t size = sizeof old;
+	int64_t end = clock_mono_ms() + limits->drain_ms, left = limits->drain_ms;
+	size_t room = limits->drain_bytes;
+	char trash[16384];
 
-	if (FCGX_HasSeenEOF(in) != 0)
-		return FCGX_GetError(in) == 0;
+	if (r->in.ended || r->in.broken != NULL)
+		return input_is_clean(&r->in);
 	FCGX_FFlush(r->rq.out);		/* the answer need not wait for this */
-	getsockopt(r->rq.ipcFd, SOL_SOCKET, SO_RCVTIMEO, &old, &size);
-	set_read_timeout(r->rq.ipcFd, limits->drain_ms);
-	while (FCGX_GetChar(in) != EOF) {
-		size_t k = (size_t)(in->stop - in->rdNext) + 1;
-		in->rdNext = in->stop;
-		if (k > left || clock_mono_ms() > end)
-			return false;
-		left -= k;
+	for (ssize_t n; left > 0 && (n = input_read(&r->in, trash, sizeof trash, (int)left)) > 0; ) {
+		if ((size_t)n > room)
+			break;
+		room -= (size_t)n;
+		left = end - clock_mono_ms();
 	}
-	setsockopt(r->rq.ipcFd, SOL_SOCKET, SO_RCVTIMEO, &old, size);
-	return FCGX_GetError(in) == 0;
+	return input_is_clean(&r->in);
 }
 
 static enum serve_end
@@ -387,15 +361,17 @@ finish(struct req *r, const struct serve_limits *limits)
 enum serve_end
 req_serve(struct req *r, int fd, const struct serve_limits *limits, fcgi_handler *handle, void *ctx)
 {
-	if (await_head(fd, limits->head_ms) < 0)
+	struct slice head = input_head(&r->in, fd, limits->head_ms);
+
+	if (head.p == NULL) {
+		if (r->in.broken[0] != '\0')
+			log_msg(LOG_WARN, "fastcgi", "request dropped: %s", r->in.broken);
 		return SERVE_CLOSE;
-	must(FCGX_InitRequest(&r->rq, -1, 0) == 0);
-	r->rq.ipcFd = fd;
-	r->rq.keepConnection = 1;	/* else Accept_r would begin by closing ipcFd */
-	if (FCGX_Accept_r(&r->rq) < 0)
-		return SERVE_CLOSED;
-	r->bytes_in = r->bytes_out = 0;
-	r->answered = r->cut = r->body_broken = false;
+	}
+	if (begin(r, fd, head) < 0) {
+		renew_pair(r);
+		return SERVE_CLOSE;
+	}
 	if (prepare(r) == 0) {
 		handle(ctx, r);
 		if (!r->answered && !r->cut) {

@@ -16,7 +16,6 @@ enum serve_end {
 	SERVE_KEEP,	/* between two requests; wait for the next */
 	SERVE_LINGER,	/* answered and shut for writing, but the peer still sends: read on a while, then close */
 	SERVE_CLOSE,
-	SERVE_CLOSED,	/* libfcgi closed the descriptor itself */
 };
 
 /* One per thread, used for one request after the other. NULL when memory ends. */
@@ -27,11 +26,5 @@ enum serve_end req_serve(struct req *r, int fd, const struct serve_limits *limit
     void *ctx);
 /* Once per process, before the first request. */
 void req_init(void);
-
-/* The longest head (BEGIN_REQUEST and parameters with their record headers) that is read. */
-#define HEAD_MAX 65536
-/* Looks at the first n bytes of a request. > 0: the length of its head, which is whole and in order;
- * 0: more bytes are needed; -1: not a request that we serve. */
-ssize_t head_check(const uint8_t *p, size_t n);
 
 #endif

@@ -301,6 +301,61 @@ body_streams(void **state)
 }
 
 static void
+put_padded(struct bytes *b, int type, const void *p, size_t n, unsigned char padding)
+{
+	unsigned char h[8] = { 1, (unsigned char)type, 0, 1, (unsigned char)(n >> 8), (unsigned char)n, padding, 0 };
+
+	put_raw(b, h, sizeof h);
+	put_raw(b, p, n);
+	put_raw(b, "................................................................", padding);
+}
+
+static void
+padding_and_single_bytes_change_nothing(void **state)
+{
+	struct worker *w = *state;
+	struct bytes *b = calloc(1, sizeof *b);
+	static const unsigned char begin[8] = { 0, 1, 1 };
+	static const char params[] = "\013\005SCRIPT_NAME/echo\016\001CONTENT_LENGTH6";
+
+	put_padded(b, BEGIN, begin, sizeof begin, 0);
+	put_padded(b, PARAMS, params, 20, 7);	/* a pair in two records */
+	put_padded(b, PARAMS, params + 20, sizeof params - 1 - 20, 0);
+	put_padded(b, PARAMS, NULL, 0, 11);
+	put_padded(b, STDIN, "abc", 3, 5);
+	put_padded(b, STDIN, "def", 3, 0);
+	put_padded(b, STDIN, NULL, 0, 64);
+	int fd = dial(w->path);
+	for (size_t at = 0; at < b->n; at++)
+		assert_true(send_all(fd, b->p + at, 1));
+	assert_answer("abcdef", read_answer(fd));
+	assert_true(send_all(fd, b->p, b->n));		/* and again, on the same connection, at once */
+	assert_answer("abcdef", read_answer(fd));
+	close(fd);
+	free(b);
+}
+
+static void
+second_request_in_the_same_breath_is_not_served(void **state)
+{
+	struct worker *w = *state;
+	struct bytes *b = calloc(1, sizeof *b);
+
+	for (int i = 0; i < 2; i++) {
+		put_begin(b, 1, true);
+		put_params(b, PARAMS_OF("SCRIPT_NAME=/echo"));
+		put_stdin(b, "x");
+	}
+	int fd = dial(w->path);
+	send_all(fd, b->p, b->n);
+	assert_answer("x", read_answer(fd));
+	assert_true(is_closed(fd));
+	assert_int_equal(w->handled, 1);
+	close(fd);
+	free(b);
+}
+
+static void
 cut_answer_has_no_end(void **state)
 {
 	struct worker *w = *state;
@@ -412,7 +467,9 @@ full_queue_is_answered_at_once(void **state)
 		assert_answer("busy", ask_on(fd, false, PARAMS_OF("SCRIPT_NAME=/echo"), "x"));
 		close(fd);
 	}
-	fcgi_stats(w->f, &s);
+	do	/* counted just after the answer */
+		fcgi_stats(w->f, &s);
+	while (s.refused < 5);
 	assert_int_equal(s.refused, 5);
 	assert_int_equal(s.busy, 2);
 	assert_int_equal(s.waiting, 1);
@@ -631,6 +688,8 @@ main(void)
 		ON_WORKER(length_that_is_no_number_is_refused_unseen),
 		ON_WORKER(sender_that_breaks_off_is_noticed),
 		ON_WORKER(body_streams),
+		ON_WORKER(padding_and_single_bytes_change_nothing),
+		ON_WORKER(second_request_in_the_same_breath_is_not_served),
 		ON_WORKER(cut_answer_has_no_end),
 		ON_WORKER(request_without_answer_gets_one),
 		ON_WORKER(early_answer_arrives_and_the_connection_is_not_mixed),

@@ -2,7 +2,7 @@
 #include "peer.h"
 
 #include "fcgi.h"
-#include "serve.h"
+#include "input.h"
 
 #include <pthread.h>
 
@@ -102,7 +102,7 @@ wrong_heads_are_dropped(void **state)
 		{ 0, 0, "version 0" }, { 0, 2, "version 2" }, { 16, 9, "version of the parameters" },
 		{ 1, 0, "type 0" }, { 1, END, "END_REQUEST first" }, { 1, ABORT, "ABORT first" },
 		{ 1, PARAMS, "parameters first" }, { 1, STDIN, "body first" }, { 1, GET_VALUES, "GET_VALUES" },
-		{ 3, 0, "request id 0" }, { 5, 7, "short BEGIN" }, { 5, 9, "long BEGIN" },
+		{ 3, 0, "request id 0" }, { 5, 7, "short BEGIN" }, { 5, 9, "long BEGIN" }, { 6, 8, "padded BEGIN" },
 		{ 8, 1, "role 257" }, { 9, 0, "role 0" }, { 9, 2, "authorizer" }, { 9, 3, "filter" },
 		{ 17, BEGIN, "two BEGIN" }, { 17, STDIN, "no parameters" }, { 17, 200, "unknown type" },
 		{ 19, 2, "parameters of another request" }, { 24, 0xff, "name of 2 GB" },
@@ -181,6 +181,13 @@ repeated_management_values_are_dropped(void **state)
 	put_stdin(&b, "");
 	throw(b.p, b.n);
 	worker_lives("GET_VALUES in the parameters");
+	b.n = 0;
+	put_begin(&b, 1, true);
+	put_params(&b, PARAMS_OF("SCRIPT_NAME=/"));
+	put_record(&b, GET_VALUES, 0, names.p, names.n);
+	put_stdin(&b, "");
+	throw(b.p, b.n);
+	worker_lives("GET_VALUES in the body");
 }
 
 static void
@@ -202,7 +209,7 @@ static void
 abort_and_strange_records_in_the_body_end_the_request(void **state)
 {
 	static const struct { int type, id; } rows[] = {
-		{ ABORT, 1 }, { PARAMS, 1 }, { END, 1 }, { 77, 1 }, { BEGIN, 2 }, { STDIN, 9 },
+		{ ABORT, 1 }, { PARAMS, 1 }, { END, 1 }, { 77, 1 }, { BEGIN, 2 }, { STDIN, 9 }, { 77, 0 }, { GET_VALUES, 0 },
 	};
 	static struct bytes b;
 	(void)state;
