@@ -4,6 +4,7 @@
  *	struct memcached *m = memcached_start(MEMCACHED_UNIX);	or MEMCACHED_TCP
  *	.host = m->host, .port = m->port
  *	memcached_kill(m); memcached_restart(m);	empty, at the same address
+ *	memcached_replace(m);	a unix socket: another, empty, takes over without a moment of nobody listening
  *	memcached_freeze(m); memcached_thaw(m);		SIGSTOP and SIGCONT
  *	memcached_end(m);
  *
@@ -245,6 +246,20 @@ memcached_keys(const struct memcached *m, struct arena *a, char **keys, size_t m
 		found++;
 	}
 	return found;
+}
+
+static inline void
+memcached_replace(struct memcached *m)
+{
+	struct memcached next = *m;
+
+	assert_int_equal(m->port, 0);
+	next.pid = 0;
+	snprintf(next.host, sizeof next.host, "%s/n", m->dir);
+	memcached_restart(&next);
+	assert_int_equal(rename(next.host, m->host), 0);
+	memcached_kill(m);
+	m->pid = next.pid;
 }
 
 #endif
