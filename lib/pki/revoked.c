@@ -273,7 +273,10 @@ judge(const struct map *m, X509 *cert, int64_t now, int64_t grace, struct err *e
 int
 pki_revoked_check(struct pki_revoked *r, X509 *cert, int64_t now, int64_t grace, struct err *e)
 {
-	look_now_and_then(r);
+	/* a signing is rare and worth the newest list */
+	pthread_mutex_lock(&r->looking);
+	look(r);
+	pthread_mutex_unlock(&r->looking);
 	pthread_rwlock_rdlock(&r->lock);
 	int rc = judge(&r->map, cert, now, grace, e);
 	pthread_rwlock_unlock(&r->lock);
