@@ -4,9 +4,8 @@
 
 #include <string.h>
 
-/* Markup that lives as long as the call. */
-static int
-keep_markup(struct op *op, struct buf *b, struct slice *out)
+int
+ops_keep_markup(struct op *op, struct buf *b, struct slice *out)
 {
 	*out = arena_dup(op->call.arena, buf_slice(b));
 	buf_free(b);
@@ -28,10 +27,10 @@ ops_order(struct op *op)
 	c->event.user = order->user;
 	buf_init(&b, 16384);
 	signing_session(&b, c->caller.organisation, &op->user);
-	if (keep_markup(op, &b, &op->header) < 0)
+	if (ops_keep_markup(op, &b, &op->header) < 0)
 		return -1;
 	soap_write_digest_response(&b, order->signed_info, signing_url(c->conf, c->arena, order), c->arena);
-	return keep_markup(op, &b, &op->body);
+	return ops_keep_markup(op, &b, &op->body);
 }
 
 /* ds:SignatureValue and ds:KeyInfo/X509Data/X509Certificate, both required (interface.md 1.5). */
@@ -88,12 +87,11 @@ rename_assertion(struct op *op, struct slice xml)
 	buf_printf(&b, "<%s xmlns:ns2=\"" NS_GW07 "\"", name);
 	buf_put(&b, (struct slice){ xml.p + qname, end - 1 - qname });
 	buf_printf(&b, "</%s>", name);
-	return keep_markup(op, &b, &op->body);
+	return ops_keep_markup(op, &b, &op->body);
 }
 
-/* The card without ds:Signature, for clients whose schema cannot hold it. */
-static int
-without_signature(struct op *op, struct slice *xml)
+int
+ops_without_signature(struct op *op, struct slice *xml)
 {
 	struct edge_call *c = &op->call;
 	xmlDoc *doc;
@@ -130,8 +128,9 @@ ops_get(struct op *op)
 		return say_why_none(op);
 	struct slice xml = card->xml;
 	edge_note_card(c, card);
+	/* for clients whose schema cannot hold it */
 	if ((c->caller.organisation->withhold_signature || c->caller.client->withhold_signature) &&
-	    without_signature(op, &xml) < 0)
+	    ops_without_signature(op, &xml) < 0)
 		return -1;
 	return rename_assertion(op, xml);
 }

@@ -9,12 +9,14 @@
 static const struct {
 	const char *ns, *element, *name;
 	int (*serve)(struct op *op);
+	bool by_token;	/* the user is not in a card in the head, but in a token in the body */
 } operations[] = {
-	{ NS_GW07, "requestIdCardDigestForSigningRequestBody", "requestIdCardDigestForSigning", ops_order },
-	{ NS_GW07, "signIdCardRequestBody", "signIdCard", ops_sign },
-	{ NS_GW07, "getValidIdCardRequestBody", "getValidIdCard", ops_get },
-	{ NS_GW07, "logoutRequestBody", "logout", ops_logout },
-	{ NS_GW14, "logoutRequestBody", "logoutWithResponse", ops_logout_with_response },
+	{ NS_GW07, "requestIdCardDigestForSigningRequestBody", "requestIdCardDigestForSigning", ops_order, false },
+	{ NS_GW07, "signIdCardRequestBody", "signIdCard", ops_sign, false },
+	{ NS_GW07, "getValidIdCardRequestBody", "getValidIdCard", ops_get, false },
+	{ NS_GW07, "logoutRequestBody", "logout", ops_logout, false },
+	{ NS_GW14, "logoutRequestBody", "logoutWithResponse", ops_logout_with_response, false },
+	{ NS_WST13, "RequestSecurityToken", "createIdCardFromBST", ops_create_from_bst, true },
 };
 
 struct ops *
@@ -81,7 +83,8 @@ read_message(struct op *op)
 		return err_set(&c->err, ERR_MEMORY, "message");
 	if (read_body(op, in) < 0)
 		return -1;
-	int rc = soap_read(c->arena, buf_slice(in), &op->message, &c->err);
+	op->bytes = buf_slice(in);
+	int rc = soap_read(c->arena, op->bytes, &op->message, &c->err);
 	if (op->message.head != NULL)
 		edge_note_head(c, op->message.head);
 	return rc;
@@ -100,7 +103,7 @@ serve(struct op *op)
 		if (asked == NULL || !xml_is(asked, operations[i].ns, operations[i].element))
 			continue;
 		c->event.operation = slice_of(operations[i].name);
-		if (soap_need_user(op->message.head, &c->err) < 0)
+		if (!operations[i].by_token && soap_need_user(op->message.head, &c->err) < 0)
 			return -1;
 		op->user = edge_user(c, op->message.head);
 		return operations[i].serve(op);

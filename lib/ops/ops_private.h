@@ -14,6 +14,7 @@ struct ops {
 struct op {
 	struct ops *ops;
 	struct edge_call call;
+	struct slice bytes;	/* the message as it came */
 	struct soap_message message;
 	struct cards_user user;
 	struct slice header;	/* of the answer, as markup; or absent */
@@ -26,6 +27,14 @@ int ops_sign(struct op *op);
 int ops_get(struct op *op);
 int ops_logout(struct op *op);
 int ops_logout_with_response(struct op *op);
+
+/* Markup that lives as long as the call; takes b over. */
+int ops_keep_markup(struct op *op, struct buf *b, struct slice *out);
+/* A card without its ds:Signature. */
+int ops_without_signature(struct op *op, struct slice *xml);
+
+/* bst.c: the operation that is not of the gateway's own contract but of WS-Trust */
+int ops_create_from_bst(struct op *op);
 
 /* describe.c: a GET or HEAD, which asks what the service is. */
 bool ops_is_question(const struct req *r);

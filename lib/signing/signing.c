@@ -7,6 +7,13 @@
 #define SESSION_BYTES 32
 
 int
+signing_begin_session(struct arena *a, struct cards_user *u, struct err *e)
+{
+	u->user = rand_token(a, SESSION_BYTES);
+	return u->user.p == NULL ? err_set(e, ERR_MEMORY, "session id") : 0;
+}
+
+int
 signing_order(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_client *client,
     struct cards_user *u, const struct idcard *asked, struct cards_order **order, struct err *e)
 {
@@ -24,8 +31,8 @@ signing_order(const struct signing *s, const struct conf *c, struct arena *a, co
 	wanted.xml = card->xml;
 	if (dsig_prepare(a, card->xml, hash, &wanted.signed_info, e) < 0)
 		return -1;
-	if (client->organisation->session_ids)
-		u->user = rand_token(a, SESSION_BYTES);
+	if (client->organisation->session_ids && signing_begin_session(a, u, e) < 0)
+		return -1;
 	return cards_order(s->cards, a, u, &wanted, c->pending_ttl, order, e);
 }
 

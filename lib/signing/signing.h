@@ -18,6 +18,8 @@ int signing_order(const struct signing *s, const struct conf *c, struct arena *a
     struct cards_user *u, const struct idcard *asked, struct cards_order **order, struct err *e);
 /* The SOAP header that tells a client its session id, as markup; empty for an organisation without them. */
 void signing_session(struct buf *b, const struct conf_organisation *o, const struct cards_user *u);
+/* Makes u the user of a session that begins now; for signing_order and signing_exchange. */
+int signing_begin_session(struct arena *a, struct cards_user *u, struct err *e);
 /* Where a browser signs that order; empty when the configuration names no host for it. */
 struct slice signing_url(const struct conf *c, struct arena *a, const struct cards_order *order);
 
@@ -26,5 +28,10 @@ struct slice signing_url(const struct conf *c, struct arena *a, const struct car
  * card's id. After a failure the order still stands, so that the user need not start over. */
 int signing_complete(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_organisation *o,
     const struct cards_user *u, struct slice value, struct slice certificate, struct slice *id, struct err *e);
+
+/* A bootstrap token exchanged for a card (sts_exchange_bst), which is kept: *u names it, by the card's NameID or, for an
+ * organisation with session ids, by a session that begins. */
+int signing_exchange(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_organisation *o,
+    struct slice message, const struct sts_claims *claims, struct cards_user *u, struct idcard **card, struct err *e);
 
 #endif

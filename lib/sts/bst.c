@@ -56,6 +56,23 @@ has_token(const xmlNode *rst)
 	return xml_is(token, NS_SAML, "Assertion") || xml_is(token, NS_SAML, "EncryptedAssertion");
 }
 
+/* Who the token is for, as far as it can be told: tokens may be encrypted, or name a person by a UUID that only the
+ * STS can look up. Absent then; the token itself is the STS's to judge. */
+static struct slice
+cpr_of_token(struct arena *a, const xmlNode *rst)
+{
+	const xmlNode *token = xml_child(xml_child(rst, NS_WST14, "ActAs", 0), NS_SAML, "Assertion", 0);
+	const xmlNode *statement = xml_child(token, NS_SAML, "AttributeStatement", 0);
+
+	for (const xmlNode *at = xml_first(statement); at != NULL; at = xml_next(at)) {
+		struct slice name = xml_attr(a, at, "Name");
+		if (slice_is(name, "https://data.gov.dk/model/core/eid/cprNumber") ||
+		    slice_is(name, "dk:gov:saml:attribute:CprNumberIdentifier"))
+			return slice_trim(xml_text(a, xml_child(at, NS_SAML, "AttributeValue", 0)));
+	}
+	return (struct slice){ NULL, 0 };
+}
+
 int
 sts_read_claims(struct arena *a, const xmlNode *rst, struct sts_claims *out, struct err *e)
 {
@@ -65,6 +82,7 @@ sts_read_claims(struct arena *a, const xmlNode *rst, struct sts_claims *out, str
 	*out = (struct sts_claims){
 		.context = xml_attr(a, rst, "Context"),
 		.applies_to = xml_text(a, xml_child(reference, NS_WSA05, "Address", 0)),
+		.cpr = cpr_of_token(a, rst),
 	};
 	if (xml_next(rst) != NULL)
 		return refuse(e, "soap:Body");
@@ -125,6 +143,12 @@ same_authorization(const struct sts_claims *w, const struct idcard *got)
 	return kept(w->authorization, got->authorization);
 }
 
+static bool
+same_person(const struct sts_claims *w, const struct idcard *got)
+{
+	return kept(w->cpr, got->cpr);
+}
+
 /* The real STS makes this claim the card's NameID, and by that the client asks for the card later. */
 static bool
 same_name_id(const struct sts_claims *w, const struct idcard *got)
@@ -140,6 +164,7 @@ check_claimed(const struct sts_claims *claims, const struct idcard *got, struct 
 		const char *name;
 	} rules[] = {
 		{ is_users, "not a user's card of level 4" },
+		{ same_person, "another person" },
 		{ same_system, "another system" },
 		{ same_role, "another role" },
 		{ same_authorization, "another authorisation" },
