@@ -1,0 +1,310 @@
+/* sosigwctl audit: events written to a journal, shipped, and shown. */
+#include "unit.h"
+
+#include "pg.h"
+
+#include "audit.h"
+#include "ctl.h"
+#include "log.h"
+
+#include <ftw.h>
+#include <sys/stat.h>
+
+static struct test_pg *pg;
+static char dir[] = "/tmp/sosigw-ctla-XXXXXX";
+
+struct world {
+	struct arena *a;
+	struct db *db;
+	char *out, *errs;
+	size_t nout, nerrs;
+};
+
+static int
+run(struct world *w, const char *first, ...)
+{
+	char *argv[20] = { arena_cstr(w->a, S("sosigwctl")), arena_cstr(w->a, S("--config")),
+		arena_cstr(w->a, arena_printf(w->a, "%s/sosigw.conf", dir)) };
+	int argc = 3;
+	va_list ap;
+
+	va_start(ap, first);
+	for (const char *word = first; word != NULL; word = va_arg(ap, const char *))
+		argv[argc++] = arena_cstr(w->a, slice_of(word));
+	va_end(ap);
+	free(w->out);
+	free(w->errs);
+	w->out = w->errs = NULL;
+	FILE *out = open_memstream(&w->out, &w->nout), *errs = open_memstream(&w->errs, &w->nerrs);
+	int code = (int)ctl_run(argc, argv, stdin, out, errs);
+	fclose(out);
+	fclose(errs);
+	return code;
+}
+
+#define assert_said(text, part) do { \
+	if (strstr((text), (part)) == NULL) \
+		fail_msg("\"%s\" is not in: %s", (part), (text)); \
+} while (0)
+#define assert_exit(wanted, call) do { \
+	int code_ = (call); \
+	if (code_ != (wanted)) \
+		fail_msg("exit %d, wanted %d: %s%s", code_, (wanted), w->out, w->errs); \
+} while (0)
+
+/* What a day brought: a call, a refusal, and somebody who tries the terminal of whoever looks. */
+static const struct audit_event day[] = {
+	{ .kind = AUDIT_PROXY, .status = AUDIT_OK, .time_ms = 1717243200123, .request_id = S("r1"), .client = S("epj"),
+	    .user = S("Lars Larsen"), .operation = S("proxy"), .service = S("fmk"), .address = S("10.20.0.1"),
+	    .card_id = S("k1"), .http_status = 200, .duration_ms = 42, .bytes_in = 4096, .bytes_out = 8192 },
+	{ .kind = AUDIT_SERVICE, .status = AUDIT_REFUSED, .time_ms = 1717243260000, .request_id = S("r2"), .client = S("lab"),
+	    .user = S("anna"), .operation = S("signIdCard"), .reason = S("SIGNATURE"), .http_status = 500, .duration_ms = 3 },
+	{ .kind = AUDIT_PROXY, .status = AUDIT_REFUSED, .time_ms = 1717243320000, .request_id = S("r3"),
+	    .user = S("x\n\x1b[2J\"\xe2\x80\xae"), .endpoint = S("https://evil.example/"), .reason = S("SERVICE_UNKNOWN") },
+};
+
+static void
+send(struct world *w, const struct audit_event *ev, size_t n)
+{
+	struct audit_shipped sent;
+	struct err e = { 0 };
+	struct audit *j = audit_open(dir, "gw1", "proxy", false, &e);
+
+	assert_non_null(j);
+	for (size_t i = 0; i < n; i++)
+		assert_ok(audit_write(j, &ev[i], &e), &e);
+	audit_close(j);
+	assert_ok(audit_ship(dir, "gw1", w->db, &sent, &e), &e);
+	assert_int_equal(sent.events, n);
+}
+
+static int
+set_up(void **state)
+{
+	struct world *w = calloc(1, sizeof *w);
+
+	w->a = arena_new(16 << 20);
+	w->db = db_new(&(struct db_conf){ .conninfo = pg_conninfo(pg), .connections = 1, .connect_ms = 2000,
+	    .statement_ms = 10000, .wait_ms = 1000 });
+	pg_exec(pg, "DELETE FROM audit_journal; DELETE FROM audit_record; DELETE FROM audit_event");
+	send(w, day, sizeof day / sizeof *day);
+	*state = w;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	struct world *w = *state;
+
+	free(w->out);
+	free(w->errs);
+	db_free(w->db);
+	arena_free(w->a);
+	free(w);
+	return 0;
+}
+
+static void
+an_event_is_one_line_newest_first(void **state)
+{
+	struct world *w = *state;
+
+	assert_exit(0, run(w, "audit", "search", NULL));
+	assert_string_equal(w->out,
+	    "2024-06-01 14:02:00.000 proxy   refused user=\"x␊␛[2J\\\"?\" endpoint=https://evil.example/ "
+	    "reason=SERVICE_UNKNOWN request=r3 server=gw1\n"
+	    "2024-06-01 14:01:00.000 service refused user=anna client=lab operation=signIdCard reason=SIGNATURE http=500 "
+	    "3 ms request=r2 server=gw1\n"
+	    "2024-06-01 14:00:00.123 proxy   ok      user=\"Lars Larsen\" client=epj operation=proxy service=fmk http=200 "
+	    "42 ms address=10.20.0.1 card=k1 request=r1 server=gw1\n");
+	assert_string_equal(w->errs, "");
+}
+
+static void
+each_option_narrows_the_search(void **state)
+{
+	struct world *w = *state;
+	static const struct { const char *option, *value, *found; } rows[] = {
+		{ "--user", "anna", "r2" }, { "--client", "epj", "r1" }, { "--service", "fmk", "r1" }, { "--status", "ok", "r1" },
+		{ "--kind", "service", "r2" }, { "--card", "k1", "r1" }, { "--request", "r3", "r3" },
+		{ "--address", "10.20.0.1", "r1" }, { "--from", "2024-06-01T12:02:00Z", "r3" },
+		{ "--from", "2024-06-01T14:02:00", "r3" },		/* without a zone: Danish time */
+		{ "--from", "2024-06-01T14:02", "r3" }, { "--to", "2024-06-01T12:01:00Z", "r1" }, { "--most", "1", "r3" },
+		{ "--user", "Anna", "" }, { "--from", "1h", "" }, { "--to", "2024-06-01", "" }, { "--from", "7d", "" },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		assert_exit(0, run(w, "audit", "search", rows[i].option, rows[i].value, NULL));
+		const char *at = strstr(w->out, "request=");
+		if (rows[i].found[0] == '\0' ? w->nout > 0 : at == NULL || strncmp(at + 8, rows[i].found, 2) != 0 ||
+		    strchr(w->out, '\n') != w->out + w->nout - 1)
+			fail_msg("%s %s: %s", rows[i].option, rows[i].value, w->out);
+	}
+	assert_exit(0, run(w, "audit", "search", "--most", "1", NULL));
+	assert_said(w->errs, "there may be more");
+}
+
+static void
+misuse_is_told(void **state)
+{
+	struct world *w = *state;
+	static const struct { const char *option, *value; } rows[] = {
+		{ "--status", "good" }, { "--kind", "x" }, { "--from", "yesterday" }, { "--to", "2024-13-01" }, { "--most", "0" },
+		{ "--most", "x" }, { "--frob", "1" }, { "operand", NULL }, { "--user", NULL }, { "-f", NULL }, { "--from", "d" },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		assert_exit(2, run(w, "audit", "search", rows[i].option, rows[i].value, NULL));
+		assert_said(w->errs, "usage: sosigwctl audit search");
+	}
+	assert_exit(2, run(w, "audit", "verify", "x", NULL));
+	assert_exit(2, run(w, "audit", "tail", "x", NULL));
+}
+
+static void
+json_holds_every_field(void **state)
+{
+	struct world *w = *state;
+
+	assert_exit(0, run(w, "--json", "audit", "search", "--request", "r1", NULL));
+	assert_said(w->out, "[{\"id\": ");
+	assert_said(w->out, "\"time\": \"2024-06-01T12:00:00.123Z\", \"server\": \"gw1\", \"kind\": \"proxy\", \"status\": \"ok\", "
+	    "\"request_id\": \"r1\", \"client\": \"epj\", \"organisation\": null, \"user\": \"Lars Larsen\", \"system\": null, "
+	    "\"address\": \"10.20.0.1\", \"operation\": \"proxy\", \"service\": \"fmk\", \"endpoint\": null, \"card_id\": \"k1\", "
+	    "\"reason\": null, \"http_status\": 200, \"duration_ms\": 42, \"bytes_in\": 4096, \"bytes_out\": 8192}]\n");
+	assert_exit(0, run(w, "--json", "audit", "search", "--user", "nobody", NULL));
+	assert_string_equal(w->out, "[]\n");
+}
+
+static void
+tail_shows_the_newest_last(void **state)
+{
+	struct world *w = *state;
+
+	assert_exit(0, run(w, "audit", "tail", "--most", "2", NULL));
+	const char *second = strstr(w->out, "request=r2"), *third = strstr(w->out, "request=r3");
+	assert_true(second != NULL && third != NULL && second < third);
+	assert_null(strstr(w->out, "request=r1"));
+	assert_exit(0, run(w, "--json", "audit", "tail", NULL));
+	assert_said(w->out, "}\n{");
+}
+
+static void
+tail_follows_and_shows_an_outcome_when_it_comes(void **state)
+{
+	struct world *w = *state;
+	struct audit_event open = day[0], end = day[0];
+	int pipes[2];
+	char config[80], line[1000];
+
+	open.request_id = end.request_id = S("r4");
+	open.status = AUDIT_OPEN;
+	end.status = AUDIT_FAILED;
+	snprintf(config, sizeof config, "--config=%s/sosigw.conf", dir);
+	assert_int_equal(pipe(pipes), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		char *argv[] = { arena_cstr(w->a, S("sosigwctl")), config, arena_cstr(w->a, S("audit")),
+			arena_cstr(w->a, S("tail")), arena_cstr(w->a, S("-f")), arena_cstr(w->a, S("--most")),
+			arena_cstr(w->a, S("1")), NULL };
+		ctl_run(7, argv, stdin, fdopen(pipes[1], "w"), stderr);
+		_exit(0);
+	}
+	close(pipes[1]);
+	FILE *in = fdopen(pipes[0], "r");
+	assert_non_null(fgets(line, sizeof line, in));
+	assert_said(line, "request=r3");
+
+	struct audit_shipped sent;
+	struct err e = { 0 };
+	struct audit *j = audit_open(dir, "gw1", "proxy", false, &e);
+	assert_ok(audit_write(j, &open, &e), &e);
+	assert_ok(audit_ship(dir, "gw1", w->db, &sent, &e), &e);
+	assert_non_null(fgets(line, sizeof line, in));
+	assert_said(line, " open ");
+	assert_said(line, "request=r4");
+	assert_ok(audit_write(j, &end, &e), &e);
+	audit_close(j);
+	assert_ok(audit_ship(dir, "gw1", w->db, &sent, &e), &e);
+	assert_non_null(fgets(line, sizeof line, in));
+	assert_said(line, " failed ");
+	assert_said(line, "request=r4");
+	kill(pid, SIGTERM);
+	waitpid(pid, NULL, 0);
+	fclose(in);
+}
+
+static void
+verify_tells_by_its_exit_code(void **state)
+{
+	struct world *w = *state;
+
+	assert_exit(0, run(w, "audit", "verify", NULL));
+	assert_string_equal(w->out, "3 events, 0 breaks: nothing was removed or changed\n");
+	assert_exit(0, run(w, "--json", "audit", "verify", NULL));
+	assert_string_equal(w->out, "{\"findings\": [], \"complete\": true, \"events\": 3, \"broken\": 0}\n");
+	pg_exec(pg, "UPDATE audit_event SET user_id = 'somebody else' WHERE request_id = 'r1'");
+	assert_exit(1, run(w, "audit", "verify", NULL));
+	assert_said(w->out, "the event is not what its records say");
+	assert_said(w->out, "3 events, 1 breaks\n");
+}
+
+static void
+without_a_database_it_says_so(void **state)
+{
+	struct world *w = *state;
+
+	pg_kill(pg);
+	int code = run(w, "audit", "search", NULL), verified = run(w, "--json", "audit", "verify", NULL);
+	pg_restart(pg);
+	assert_int_equal(code, 1);
+	assert_int_equal(verified, 1);
+	assert_said(w->out, "\"complete\": false");
+	assert_said(w->errs, "sosigwctl: verifying the audit trail: ");
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st, (void)flag, (void)ftw;
+	return remove(path);
+}
+
+static int
+clean(void **state)
+{
+	(void)state;
+	return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+		T(an_event_is_one_line_newest_first),
+		T(each_option_narrows_the_search),
+		T(misuse_is_told),
+		T(json_holds_every_field),
+		T(tail_shows_the_newest_last),
+		T(tail_follows_and_shows_an_outcome_when_it_comes),
+		T(verify_tells_by_its_exit_code),
+		T(without_a_database_it_says_so),
+	};
+	struct err e = { 0 };
+	char config[80];
+
+	log_open("/dev/null", "test", LOG_ERROR, &e);
+	setenv("TZ", "Europe/Copenhagen", 1);
+	tzset();
+	pg = pg_start();
+	pg_file(pg, "schema/002-audit.sql");
+	if (mkdtemp(dir) == NULL)
+		return 1;
+	snprintf(config, sizeof config, "%s/sosigw.conf", dir);
+	FILE *f = fopen(config, "w");
+	fprintf(f, "[database]\nconninfo = %s\n[cache]\nnodes = 127.0.0.1:1\n", pg_conninfo(pg));
+	fclose(f);
+	return cmocka_run_group_tests(tests, NULL, clean);
+}
