@@ -42,6 +42,25 @@ int pki_check_chain(struct pki_trust *t, struct arena *a, X509 *cert, int64_t no
 /* The certificate of a trusted CA with that subject key, to check a CRL against; NULL when none. */
 X509 *pki_trust_issuer_of_crl(struct pki_trust *t, X509_CRL *crl);
 
+/* A private key that the gateway keeps itself, and its certificate. Exactly one of key_file, pkcs12_file and pkcs11 is
+ * there; certificate_file may be NULL beside pkcs12_file. */
+struct pki_key_source {
+	const char *certificate_file;	/* PEM; of several certificates the first */
+	const char *key_file;		/* PEM */
+	const char *pkcs12_file;
+	const char *pkcs11;		/* RFC 7512 URI, without a PIN */
+	const char *password_file;	/* its first line; NULL: none */
+};
+struct pki_keys;
+struct pki_keys *pki_keys_new(void);	/* NULL: no memory */
+void pki_keys_free(struct pki_keys *k);
+/* RSA key and the certificate that belongs to it; both live as long as the arena. Loaded once, and again when one of
+ * the files has changed; a PIN that a token has refused is not tried again before that. Threads may call. ERR_SYSTEM_KEY
+ * says which file and why: also when a secret file is open to others. */
+int pki_keys_get(struct pki_keys *k, struct arena *a, const struct pki_key_source *from, EVP_PKEY **key, X509 **cert, struct err *e);
+/* The next pki_keys_get loads anew: after the key did not work. */
+void pki_keys_forget(struct pki_keys *k, const struct pki_key_source *from);
+
 /* Revoked certificates of all lists, in one sorted file that the housekeeper writes and everybody
  * maps read only; a new file is noticed by itself. */
 struct pki_revoked;
@@ -65,5 +84,16 @@ int pki_revoked_finish(struct pki_revoked_writer *w, struct err *e);	/* frees w 
 void pki_revoked_abandon(struct pki_revoked_writer *w);	/* the old file stays */
 /* Parses and checks a CRL: signed by a trusted CA. Freed with the arena. ERR_INVALID. */
 int pki_read_crl(struct arena *a, struct pki_trust *t, struct slice bytes, X509_CRL **out, struct err *e);
+
+/* OCSP, without the network: what to ask of the responder of a certificate's issuer, and what its answer is worth. */
+struct pki_ocsp {
+	X509 *cert, *issuer;	/* as from pki_check_chain */
+	struct slice request;	/* DER; made by pki_ocsp_request */
+};
+int pki_ocsp_request(struct arena *a, struct pki_ocsp *q, struct err *e);
+/* 0: good. ERR_CERT_REVOKED; ERR_CERT_UNCHECKED when the answer says nothing that can be believed. revoked: the lists, which
+ * may name the responder's own certificate; may be NULL. */
+int pki_ocsp_judge(struct arena *a, const struct pki_ocsp *q, struct pki_revoked *revoked, struct slice answer,
+    int64_t now, struct err *e);
 
 #endif
