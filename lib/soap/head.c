@@ -229,14 +229,16 @@ name_id(struct soap_reader *r, const struct xml_tag *t, struct err *e)
 static void
 card_attribute(struct soap_reader *r, const struct xml_tag *t)
 {
+	struct { const char *name; struct slice *value; } wanted[] = {
+		{ "sosi:IDCardID", &r->head.card_id }, { "sosi:IDCardType", &r->head.type },
+		{ "sosi:AuthenticationLevel", &r->level }, { "medcom:ITSystemName", &r->head.system },
+		{ "medcom:CareProviderID", &r->head.care_provider },
+	};
 	struct slice name = attribute(t, NO_NS, "Name");
 
-	if (slice_is(name, "sosi:IDCardID"))
-		r->attribute = &r->head.card_id;
-	else if (slice_is(name, "sosi:AuthenticationLevel"))
-		r->attribute = &r->level;
-	else if (slice_is(name, "medcom:ITSystemName"))
-		r->attribute = &r->head.system;
+	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+		if (slice_is(name, wanted[i].name))
+			r->attribute = wanted[i].value;
 }
 
 static int

@@ -11,9 +11,11 @@ static struct slice
 told(struct arena *a, const struct soap_head *h)
 {
 	return arena_printf(a, "%d%d%d %d %d to=%.*s action=%.*s message=%.*s user=%.*s format=%.*s card=%.*s system=%.*s "
+	    "type=%.*s care=%.*s "
 	    "prefix=%.*s end=%zu card=%zu-%zu wsa=%zu first=%zu-%zu", h->has_header, h->has_security, h->has_card, h->level,
 	    h->card_signed, SLICE_FMT(h->to), SLICE_FMT(h->action), SLICE_FMT(h->message_id), SLICE_FMT(h->name_id),
-	    SLICE_FMT(h->name_id_format), SLICE_FMT(h->card_id), SLICE_FMT(h->system), SLICE_FMT(h->envelope_prefix),
+	    SLICE_FMT(h->name_id_format), SLICE_FMT(h->card_id), SLICE_FMT(h->system), SLICE_FMT(h->type),
+	    SLICE_FMT(h->care_provider), SLICE_FMT(h->envelope_prefix),
 	    h->end, h->card.start, h->card.end, h->nwsa, h->wsa[0].start, h->wsa[0].end);
 }
 
@@ -34,6 +36,8 @@ real_messages_are_understood(void **state)
 	assert_slice("medcom:cprnumber", h->name_id_format);
 	assert_slice("6f1c9f6e-7d0b-4c53-9a41-0e1d8a3c2b11", h->card_id);
 	assert_slice("Sygdom.dk", h->system);
+	assert_slice("user", h->type);
+	assert_slice("30808460", h->care_provider);
 	assert_slice("s", h->envelope_prefix);
 	assert_int_equal(h->level, 4);
 	assert_false(h->card_signed);
