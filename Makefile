@@ -4,7 +4,7 @@
 # The architecture: for each library, what it may include and call. Downward only; a library is
 # compiled with the include path of these alone, and its unit tests link these archives alone.
 # Order: bottom to top.
-LIBS := base  fcgi xml dsig pki http db cache  conf soap idcard sts cards access audit cluster \
+LIBS := base  fcgi xml dsig pki http db cache html  conf soap idcard sts cards access audit cluster \
 	signing edge  proxy ops keep ctl
 
 USES_base    :=
@@ -15,6 +15,7 @@ USES_pki     := base
 USES_http    := base
 USES_db      := base
 USES_cache   := base
+USES_html    := base
 # domain
 USES_conf    := db base
 USES_soap    := xml base
@@ -28,7 +29,7 @@ USES_signing := cards sts idcard soap conf http cache db pki dsig xml base
 USES_edge    := audit access cards soap conf http fcgi cache db idcard pki dsig xml base
 # applications
 USES_proxy   := edge signing audit access cards sts idcard soap conf http fcgi cache db pki dsig xml base
-USES_ops     := $(USES_proxy)
+USES_ops     := html $(USES_proxy)
 USES_keep    := cluster audit conf http db pki base
 USES_ctl     := cluster audit cards access idcard conf cache db pki dsig xml base
 
@@ -73,7 +74,7 @@ LDLIBS_ALL := -lfcgi -lxmlsec1-openssl -lxmlsec1 -lxml2 -lcurl -lpq -lmemcached 
 # ---- libraries
 define library
 SRC_$(1) := $$(wildcard lib/$(1)/*.c)
-OBJ_$(1) := $$(SRC_$(1):%.c=$(B)/%.o)
+OBJ_$(1) := $$(SRC_$(1):%.c=$(B)/%.o) $$(patsubst %.html,$(B)/%.html.o,$$(wildcard lib/$(1)/*.html))
 $$(OBJ_$(1)): INCLUDES := -Ilib/$(1) $$(USES_$(1):%=-Ilib/%)
 $(B)/lib$(1).a: $$(OBJ_$(1))
 	@rm -f $$@
@@ -106,6 +107,26 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  cc $<"
 	$(Q)$(CC) $(CFLAGS_ALL) $(INCLUDES) -c -o $@ $<
+
+# ---- pages: lib/X/page.html is part of library X, as the C function that lib/html/compile makes of it
+HTML_COMPILE := $(B)/tools/html-compile
+HTML_COMPILE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard lib/html/compile/*.c))
+$(HTML_COMPILE_OBJ): INCLUDES := -Ilib/html/compile -Ilib/html -Ilib/base
+$(HTML_COMPILE): $(HTML_COMPILE_OBJ) $(B)/libhtml.a $(B)/libbase.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcrypto
+$(B)/gen/%.html.c: %.html $(HTML_COMPILE)
+	@mkdir -p $(@D)
+	$(Q)$(HTML_COMPILE) $< > $@
+$(B)/%.html.o: $(B)/gen/%.html.c
+	@mkdir -p $(@D)
+	@echo "  cc $*.html"
+	$(Q)$(CC) $(CFLAGS_ALL) $(INCLUDES) -c -o $@ $<
+.PRECIOUS: $(B)/gen/%.html.c
+$(B)/tests/unit/html/test_compile.o: INCLUDES += -Ilib/html/compile
+$(B)/tests/unit/html/test_compile: $(B)/lib/html/compile/compile.o
+# which stands behind the archives, so they come once more
+$(B)/tests/unit/html/test_compile: LDLIBS_ALL := $(B)/libhtml.a $(B)/libbase.a $(LDLIBS_ALL)
 
 # ---- files that are part of a program: each as a C string behind the query that asks for it
 WSDL_FILES := $(wildcard lib/ops/wsdl/*)
