@@ -35,6 +35,7 @@ from xml.sax.saxutils import escape
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from lxml import etree
 
 SOAP = 'http://schemas.xmlsoap.org/soap/envelope/'
@@ -48,12 +49,15 @@ GW2014 = 'http://sosi.dk/gw/2014.06.01'
 WST = 'http://schemas.xmlsoap.org/ws/2005/02/trust'
 WSA2005 = 'http://www.w3.org/2005/08/addressing'
 WSA2004 = 'http://schemas.xmlsoap.org/ws/2004/08/addressing'
+WST13 = 'http://docs.oasis-open.org/ws-sx/ws-trust/200512'
 EXC_C14N = 'http://www.w3.org/2001/10/xml-exc-c14n#'
 
 SERVICE = '/sosigw/service/sosigw'
+BST = '/sosigw/service/bst'
 PROXY = '/sosigw/proxy/soap-request'
 ACTION = {op: f'{GW}#{op}' for op in ('requestIdCardDigestForSigning', 'signIdCard', 'getValidIdCard', 'logout')}
 ACTION['logoutWithResponse'] = f'{GW2014}#logoutWithResponse'
+ACTION['createIdCardFromBST'] = 'http://sosi.org/webservices/sts/1.0/stsService/RequestSecurityToken'
 
 FORMS = ('seal', 'wcf', 'fmk')
 TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'data', 'fmk')
@@ -373,6 +377,105 @@ def signed_card(p, key, cert, hash_name='sha1', start=None, hours=8):
                  '</ds:X509Certificate></ds:X509Data></ds:KeyInfo></ds:Signature>')
     # the same card again with its signature last: only the end may differ
     return bare.removesuffix('</saml:Assertion>') + signature + '</saml:Assertion>'
+
+
+# ---- a card from a bootstrap token (WS-Trust 1.3 and 1.4, as Seal.Net and unsealed write it)
+
+def signature_over(document, ids, key, cert, enveloped=False):
+    """a ds:Signature over the elements of document (markup) with these ids"""
+    root = etree.fromstring(document)
+    transforms = [DS + 'enveloped-signature'] * enveloped + [EXC_C14N]
+    method, digest_method = ALGORITHMS['sha256']
+    info = (f'<ds:SignedInfo xmlns:ds="{DS}"><ds:CanonicalizationMethod Algorithm="{EXC_C14N}"></ds:CanonicalizationMethod>'
+            f'<ds:SignatureMethod Algorithm="{method}"></ds:SignatureMethod>')
+    for wanted in ids:
+        element, = (e for e in root.iter(etree.Element) if wanted in (e.get('ID'), e.get(f'{{{WSU}}}Id')))
+        octets = etree.tostring(element, method='c14n', exclusive=True, with_comments=False)
+        info += (f'<ds:Reference URI="#{wanted}"><ds:Transforms>' +
+                 ''.join(f'<ds:Transform Algorithm="{t}"></ds:Transform>' for t in transforms) +
+                 f'</ds:Transforms><ds:DigestMethod Algorithm="{digest_method}"></ds:DigestMethod><ds:DigestValue>'
+                 f'{base64.b64encode(hashlib.sha256(octets).digest()).decode()}</ds:DigestValue></ds:Reference>')
+    info += '</ds:SignedInfo>'
+    return (f'<ds:Signature xmlns:ds="{DS}">{info}<ds:SignatureValue>{sign(info.encode(), key, "sha256")}</ds:SignatureValue>'
+            f'<ds:KeyInfo><ds:X509Data><ds:X509Certificate>{cert_base64(cert)}</ds:X509Certificate></ds:X509Data>'
+            '</ds:KeyInfo></ds:Signature>')
+
+
+def bootstrap_token(p, world, holder='foces', idp='idp', minutes=60, cpr=True):
+    """an OIOSAML 3 bootstrap token for p: idp says who p is, to be used by holder; as markup"""
+    core = 'https://data.gov.dk/model/core/'
+    says = {core + 'specVersion': 'OIO-SAML-3.0', core + 'eid/cprNumber': p.cpr, core + 'eid/firstName': p.given,
+            core + 'eid/lastName': p.sur, core + 'eid/professional/cvr': p.care_id,
+            core + 'eid/professional/orgName': p.care_name}
+    attributes = ''.join(
+        f'<saml:Attribute Name="{n}" NameFormat="urn:oasis:names:tc:SAML:2.0:attrname-format:uri"><saml:AttributeValue>'
+        f'{escape(v)}</saml:AttributeValue></saml:Attribute>' for n, v in says.items() if cpr or not n.endswith('cprNumber'))
+    now = utcnow()
+    end = iso(now + datetime.timedelta(minutes=minutes))
+    token = (f'<saml:Assertion xmlns:saml="{SAML}" ID="bst" IssueInstant="{iso(now)}" Version="2.0"><saml:Issuer>'
+             'https://idp.example.dk</saml:Issuer><saml:Subject><saml:NameID Format='
+             f'"urn:oasis:names:tc:SAML:2.0:nameid-format:persistent">{escape(p.name_id)}</saml:NameID>'
+             '<saml:SubjectConfirmation Method="urn:oasis:names:tc:SAML:2.0:cm:holder-of-key"><saml:SubjectConfirmationData>'
+             f'<ds:KeyInfo xmlns:ds="{DS}"><ds:X509Data><ds:X509Certificate>{cert_base64(world.cert(holder))}'
+             '</ds:X509Certificate></ds:X509Data></ds:KeyInfo></saml:SubjectConfirmationData></saml:SubjectConfirmation>'
+             f'</saml:Subject><saml:Conditions NotOnOrAfter="{end}"><saml:AudienceRestriction><saml:Audience>'
+             'https://sts.sosi.dk/</saml:Audience></saml:AudienceRestriction></saml:Conditions>'
+             f'<saml:AttributeStatement>{attributes}</saml:AttributeStatement></saml:Assertion>')
+    signature = signature_over(token, ['bst'], world.key(idp), world.cert(idp), enveloped=True)
+    return token.replace('</saml:Issuer>', '</saml:Issuer>' + signature, 1)
+
+
+def encrypted_token(token, cert):
+    """a bootstrap token that only the owner of cert (the STS) can read"""
+    with open(cert, 'rb') as f:
+        public = x509.load_pem_x509_certificate(f.read()).public_key()
+    key, nonce = os.urandom(32), os.urandom(12)
+    wrapped = public.encrypt(key, padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None))
+    data = nonce + AESGCM(key).encrypt(nonce, token.encode(), None)
+
+    def cipher(octets):
+        return f'<xenc:CipherData><xenc:CipherValue>{base64.b64encode(octets).decode()}</xenc:CipherValue></xenc:CipherData>'
+    xenc = 'http://www.w3.org/2001/04/xmlenc#'
+    return (f'<saml:EncryptedAssertion xmlns:saml="{SAML}"><xenc:EncryptedData xmlns:xenc="{xenc}" Type="{xenc}Element">'
+            '<xenc:EncryptionMethod Algorithm="http://www.w3.org/2009/xmlenc11#aes256-gcm"/>'
+            f'<ds:KeyInfo xmlns:ds="{DS}"><xenc:EncryptedKey><xenc:EncryptionMethod Algorithm="{xenc}rsa-oaep-mgf1p"/>'
+            f'{cipher(wrapped)}</xenc:EncryptedKey></ds:KeyInfo>{cipher(data)}</xenc:EncryptedData></saml:EncryptedAssertion>')
+
+
+def bst_claims(p, name_id=True):
+    """the claims that p's client makes"""
+    claims = {'medcom:ITSystemName': p.system, 'medcom:UserRole': p.role}
+    if p.code:
+        claims['medcom:UserAuthorizationCode'] = p.code
+    if name_id:
+        claims['sosi:SubjectNameID'] = p.name_id
+    return claims
+
+
+def bst_request(p, world, signer='foces', token=None, claims=None):
+    """a request for a card of p from a bootstrap token, signed by signer; as bytes that must reach the STS as they are"""
+    claims = bst_claims(p) if claims is None else claims
+    claimed = ''.join(f'<auth:ClaimType Uri="{n}"><auth:Value>{escape(v)}</auth:Value></auth:ClaimType>'
+                      for n, v in claims.items())
+    before = (f'<soapenv:Envelope xmlns:soapenv="{SOAP}" xmlns:saml="{SAML}" xmlns:ds="{DS}" xmlns:wsa="{WSA2005}" '
+              f'xmlns:wsse="{WSSE}" xmlns:wsu="{WSU}" xmlns:wst="{WST13}" '
+              'xmlns:wst14="http://docs.oasis-open.org/ws-sx/ws-trust/200802" '
+              'xmlns:wsp="http://schemas.xmlsoap.org/ws/2004/09/policy" '
+              'xmlns:auth="http://docs.oasis-open.org/wsfed/authorization/200706">\n  <soapenv:Header>'
+              f'<wsa:Action wsu:Id="action">{WST13}/RST/Issue</wsa:Action><wsa:MessageID wsu:Id="messageID">urn:uuid:'
+              f'{uuid.uuid4()}</wsa:MessageID><wsse:Security mustUnderstand="1" wsu:Id="security"><wsu:Timestamp wsu:Id="ts">'
+              f'<wsu:Created>{iso(utcnow())}</wsu:Created></wsu:Timestamp>')
+    # what a client that formats its messages leaves in them is signed too
+    after = ('</wsse:Security></soapenv:Header>\n  <soapenv:Body wsu:Id="body">\n    <wst:RequestSecurityToken '
+             f'Context="urn:uuid:{uuid.uuid4()}"><wst:TokenType>http://docs.oasis-open.org/wss/oasis-wss-saml-token-profile-1.1'
+             f'#SAMLV2.0</wst:TokenType><wst:RequestType>{WST13}/Issue</wst:RequestType>\r\n\t<wst14:ActAs>'
+             f'{token or bootstrap_token(p, world, signer)}</wst14:ActAs><!-- æøå --><wsp:AppliesTo><wsa:EndpointReference>'
+             '<wsa:Address>https://fmk</wsa:Address></wsa:EndpointReference></wsp:AppliesTo><wst:Claims Dialect='
+             f'"http://docs.oasis-open.org/wsfed/authorization/200706/authclaims">{claimed}</wst:Claims>'
+             '</wst:RequestSecurityToken></soapenv:Body></soapenv:Envelope>')
+    signature = signature_over((before + after).encode(), ['action', 'messageID', 'ts', 'body'], world.key(signer),
+                               world.cert(signer))
+    return (before + signature + after).encode()
 
 
 # ---- HTTP

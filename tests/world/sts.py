@@ -6,7 +6,8 @@
 
 Any POST under /sts/services/ is an exchange: the card in the request is checked as the real one checks (form,
 signature, chain, times, CRL, CVR, CPR, authorisation) and comes back rewritten and signed with DIR/<signer>.key, or
-a fault does, with the published texts where there are any. GET /crl/... serves DIR/crl, the addresses in the test
+a fault does, with the published texts where there are any. /sts/services/BST2SOSI takes a bootstrap token of DIR/idp.pem
+instead, in clear or encrypted for the STS, in a message signed by an organisation or function, and gives a level 4 card. GET /crl/... serves DIR/crl, the addresses in the test
 certificates. DIR is what testca.py makes. Signature and chain are checked here with lxml and python-cryptography
 alone: nothing is shared with the code under test.
 
@@ -33,12 +34,14 @@ import struct
 import sys
 import threading
 import time
+import uuid
 from xml.sax.saxutils import escape
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.x509.oid import ObjectIdentifier
 from lxml import etree
 
@@ -47,9 +50,14 @@ WSSE = 'http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secex
 WSU = 'http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd'
 SAML = 'urn:oasis:names:tc:SAML:2.0:assertion'
 DS = 'http://www.w3.org/2000/09/xmldsig#'
+SAML_TOKEN = 'http://docs.oasis-open.org/wss/oasis-wss-saml-token-profile-1.1#SAMLV2.0'
 WST = 'http://schemas.xmlsoap.org/ws/2005/02/trust'
 WSA = 'http://schemas.xmlsoap.org/ws/2004/08/addressing'
-NS = {'soap': SOAP, 'wsse': WSSE, 'wsu': WSU, 'saml': SAML, 'ds': DS, 'wst': WST, 'wsa': WSA}
+WST13 = 'http://docs.oasis-open.org/ws-sx/ws-trust/200512'
+WST14 = 'http://docs.oasis-open.org/ws-sx/ws-trust/200802'
+WSA2005 = 'http://www.w3.org/2005/08/addressing'
+NS = {'wst13': WST13, 'wst14': WST14, 'auth': 'http://docs.oasis-open.org/wsfed/authorization/200706',
+      'xenc': 'http://www.w3.org/2001/04/xmlenc#', 'soap': SOAP, 'wsse': WSSE, 'wsu': WSU, 'saml': SAML, 'ds': DS, 'wst': WST, 'wsa': WSA}
 
 EXC_C14N = 'http://www.w3.org/2001/10/xml-exc-c14n#'
 INC_C14N = 'http://www.w3.org/TR/2001/REC-xml-c14n-20010315'
@@ -129,14 +137,21 @@ def only(parent, prefix, local, what):
     return found[0]
 
 
-def read_request(body):
-    """the card's element and the id to repeat in the answer"""
+def parse(xml):
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
     try:
-        envelope = etree.fromstring(body, parser)
+        root = etree.fromstring(xml, parser)
     except etree.XMLSyntaxError as e:
         raise malformed(str(e)) from e
-    if envelope.getroottree().docinfo.internalDTD is not None or envelope.tag != q('soap', 'Envelope'):
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise malformed('DOCTYPE')
+    return root
+
+
+def read_request(body):
+    """the card's element and the id to repeat in the answer"""
+    envelope = parse(body)
+    if envelope.tag != q('soap', 'Envelope'):
         raise malformed('not a SOAP envelope')
     security = only(only(envelope, 'soap', 'Header', 'soap:Header'), 'wsse', 'Security', 'wsse:Security')
     only(only(security, 'wsu', 'Timestamp', 'wsu:Timestamp'), 'wsu', 'Created', 'wsu:Created')
@@ -369,6 +384,10 @@ def check_person(world, values, serial, person):
     if claimed != cpr:
         raise refused(f'cvrrid-cpr mismatch [{serial},{claimed}]', 'cvrridcpr')
     values['medcom:UserCivilRegistrationNumber'] = cpr
+    check_authorisation(world, values, cpr)
+
+
+def check_authorisation(world, values, cpr):
     known = world.table('authorisations').get(cpr, [])
     listed = ', '.join('{%s, %s}' % (a['code'], a['role']) for a in known)
     role, code = values['medcom:UserRole'], values.get('medcom:UserAuthorizationCode')
@@ -407,6 +426,115 @@ def check(world, assertion):
     values.setdefault('sosi:OCESCertHash', base64.b64encode(hashlib.sha1(
         cert.public_bytes(serialization.Encoding.DER)).digest()).decode())
     return values
+
+
+# ---- bootstrap tokens (BST2SOSI)
+
+def by_id(root, wanted):
+    found = [e for e in root.iter(etree.Element) if wanted in (e.get('ID'), e.get('id'), e.get(q('wsu', 'Id')))]
+    return found[0] if len(found) == 1 else None
+
+
+def verify_message(signature, root, bad):
+    """the certificate that signed, and the ids of what it signed; every digest is checked"""
+    info = only(signature, 'ds', 'SignedInfo', 'ds:SignedInfo')
+    signed = set()
+    try:
+        cert = x509.load_der_x509_certificate(base64.b64decode(
+            signature.findtext('/'.join(q('ds', p) for p in ('KeyInfo', 'X509Data', 'X509Certificate')))))
+        cert.public_key().verify(base64.b64decode(signature.findtext(q('ds', 'SignatureValue'))), c14n(info),
+                                 padding.PKCS1v15(), SIGNATURE_METHODS[algorithm(info, 'SignatureMethod')[0]]())
+        for reference in info.findall(q('ds', 'Reference')):
+            element = by_id(root, reference.get('URI')[1:])
+            transforms = algorithm(reference, 'Transforms/Transform')
+            wanted = base64.b64decode(reference.findtext(q('ds', 'DigestValue')))
+            hash_ = DIGEST_METHODS[algorithm(reference, 'DigestMethod')[0]]
+            if element is None or transforms not in ([EXC_C14N], [ENVELOPED, EXC_C14N]):
+                raise bad
+            octets = c14n(element)
+            if ENVELOPED in transforms:
+                copy = etree.fromstring(octets)
+                without(copy, only(copy, 'ds', 'Signature', 'ds:Signature'))
+                octets = c14n(copy)
+            if hash_(octets).digest() != wanted:
+                raise bad
+            signed.add(reference.get('URI')[1:])
+    except (InvalidSignature, ValueError, TypeError, AttributeError, KeyError, IndexError) as e:
+        raise bad from e
+    return cert, signed
+
+
+def decrypt(encrypted, key):
+    """the assertion in a saml:EncryptedAssertion: RSA-OAEP and AES-GCM"""
+    values = [base64.b64decode(e.text or '') for e in encrypted.iter(q('xenc', 'CipherValue'))]
+    try:
+        wrapped, data = values if len(values[0]) <= 512 else reversed(values)
+        pad = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
+        return parse(AESGCM(key.decrypt(wrapped, pad)).decrypt(data[:12], data[12:], None))
+    except Exception as e:
+        raise Fault('wst:InvalidRequest', 'Unable to decrypt token', 'bst') from e
+
+
+CORE = 'https://data.gov.dk/model/core/'
+
+
+def check_token(world, token, holder):
+    """what the token says of its user: attribute -> value"""
+    untrusted = refused('Token in request signed by untrusted party', 'bst')
+    cert, signed = verify_message(only(token, 'ds', 'Signature', 'ds:Signature in the token'), token, untrusted)
+    if signed != {token.get('ID')} or cert != world.pair('idp')[0]:
+        raise untrusted
+    end = only(token, 'saml', 'Conditions', 'Conditions').get('NotOnOrAfter')
+    if datetime.datetime.strptime(end, '%Y-%m-%dT%H:%M:%SZ') <= utcnow():
+        raise Fault('wst:ExpiredData', 'The request data is out-of-date: token has expired', 'bst')
+    shown = token.findtext('.//' + q('saml', 'SubjectConfirmationData') + '//' + q('ds', 'X509Certificate'))
+    if not shown or base64.b64decode(shown) != holder.public_bytes(serialization.Encoding.DER):
+        raise refused('holder-of-key is not who signed the request', 'bst')
+    return {a.get('Name'): a.findtext(q('saml', 'AttributeValue')) for a in token.iter(q('saml', 'Attribute'))}
+
+
+def read_claims(rst):
+    claims = {}
+    for claim in only(rst, 'wst13', 'Claims', 'wst:Claims').findall(q('auth', 'ClaimType')):
+        claims[claim.get('Uri')] = claim.findtext(q('auth', 'Value'))
+    if not claims.get('medcom:ITSystemName'):
+        raise malformed('ITSystemName claim missing')
+    return claims
+
+
+def check_bst(world, body, key):
+    """all checks of an exchange at BST2SOSI: the card's values, the request's Context and MessageID"""
+    envelope = parse(body)
+    header = only(envelope, 'soap', 'Header', 'soap:Header')
+    rst = only(only(envelope, 'soap', 'Body', 'soap:Body'), 'wst13', 'RequestSecurityToken', 'RequestSecurityToken')
+    bad = Fault('wst:InvalidRequest', 'Unable to validate envelope signature', 'bst')
+    security = only(header, 'wsse', 'Security', 'wsse:Security')
+    signer, signed = verify_message(only(security, 'ds', 'Signature', 'ds:Signature in the header'), envelope, bad)
+    if not {'body', 'messageID', 'action', 'ts'} <= signed or by_id(envelope, 'body') is not rst.getparent():
+        raise bad
+    world.check_certificate(signer)
+    if subject_of(signer)[2]:
+        raise refused('a person may not sign the request', 'certificate')
+    token = only(rst, 'wst14', 'ActAs', 'ActAs')[0]
+    if token.tag == q('saml', 'EncryptedAssertion'):
+        token = decrypt(token, key)
+    user, claims = check_token(world, token, signer), read_claims(rst)
+    cpr = user[CORE + 'eid/cprNumber']
+    known = world.table('authorisations').get(cpr, [])
+    values = {
+        'sosi:IDCardVersion': '1.0.1', 'sosi:IDCardType': 'user', 'sosi:AuthenticationLevel': '4',
+        'medcom:UserCivilRegistrationNumber': cpr,
+        'medcom:UserGivenName': user[CORE + 'eid/firstName'], 'medcom:UserSurName': user[CORE + 'eid/lastName'],
+        'medcom:UserRole': claims.get('medcom:UserRole') or (known[0]['role'] if known else 'urn:dk:healthcare:no-role'),
+        'medcom:ITSystemName': claims['medcom:ITSystemName'],
+        'medcom:CareProviderID': user[CORE + 'eid/professional/cvr'], 'CareProviderFormat': 'medcom:cvrnumber',
+        'medcom:CareProviderName': user[CORE + 'eid/professional/orgName'],
+        'NameID': claims.get('sosi:SubjectNameID') or token.findtext('/'.join(q('saml', p) for p in ('Subject', 'NameID'))),
+    }
+    if claims.get('medcom:UserAuthorizationCode'):
+        values['medcom:UserAuthorizationCode'] = claims['medcom:UserAuthorizationCode']
+    check_authorisation(world, values, cpr)
+    return values, rst.get('Context'), header.findtext(f'{{{WSA2005}}}MessageID')
 
 
 # ---- writing the answer; on one line, as the real one does
@@ -519,11 +647,34 @@ class Sts:
             '</wst:RequestSecurityTokenResponse>', message_id or base64.b64encode(secrets.token_bytes(20)).decode())
 
 
+    def exchange_bst(self, body, mode):
+        """a card for a bootstrap token, in the form of WS-Trust 1.3; without OCESCertHash, as the real ones are"""
+        values, context, message_id = check_bst(self.world, body, self.signer[1])
+        values['sosi:IDCardID'] = base64.b64encode(secrets.token_bytes(16)).decode()
+        cards = self.sign(alter(values, mode), mode)
+        if mode == 'two-cards':
+            cards += self.sign(alter(values, 'other-person'), 'normal')
+        if mode == 'no-card':
+            cards = ''
+        now = utcnow()
+        wst, wsa = f'xmlns:wst="{WST13}"', f'xmlns:wsa="{WSA2005}"'
+        return (f'<soapenv:Envelope xmlns:soapenv="{SOAP}" xmlns:saml="{SAML}" xmlns:ds="{DS}"><soapenv:Header>'
+                f'<wsa:Action {wsa}>{WST13}/RST/Issue</wsa:Action><wsa:MessageID {wsa}>urn:uuid:{uuid.uuid4()}'
+                f'</wsa:MessageID><wsa:RelatesTo {wsa}>{escape(message_id or "")}</wsa:RelatesTo></soapenv:Header>'
+                f'<soapenv:Body><wst:RequestSecurityTokenResponseCollection {wst}><wst:RequestSecurityTokenResponse '
+                f'Context="{escape(context or "", {chr(34): "&quot;"})}"><wst:TokenType>{SAML_TOKEN}</wst:TokenType>'
+                f'<wst:RequestedSecurityToken>{cards}</wst:RequestedSecurityToken><wst:Lifetime xmlns:wsu="{WSU}">'
+                f'<wsu:Created>{iso(now)}</wsu:Created><wsu:Expires>{iso(now + datetime.timedelta(hours=24))}'
+                '</wsu:Expires></wst:Lifetime></wst:RequestSecurityTokenResponse>'
+                '</wst:RequestSecurityTokenResponseCollection></soapenv:Body></soapenv:Envelope>')
+
+
 def somebody_else(name_id):
-    for pattern, other in ((r'CN=[^,+}]*?(?= \+|,|})', 'CN=Frederikke Fremmed'), (r'-RID:\d+', '-RID:99999999'),
-                           (r'UI:DK-E:G:[0-9a-f-]+', 'UI:DK-E:G:00000000-0000-4000-8000-000000000000')):
-        name_id = re.sub(pattern, other, name_id, count=1)
-    return name_id
+    other = name_id
+    for pattern, by in ((r'CN=[^,+}]*?(?= \+|,|})', 'CN=Frederikke Fremmed'), (r'-RID:\d+', '-RID:99999999'),
+                        (r'UI:DK-E:G:[0-9a-f-]+', 'UI:DK-E:G:00000000-0000-4000-8000-000000000000')):
+        other = re.sub(pattern, by, other, count=1)
+    return other if other != name_id else 'Frederikke Fremmed'
 
 
 def alter(values, mode):
@@ -679,10 +830,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     # -- exchanges, right and wrong
 
+    def made(self, body, mode):
+        sts = self.server.sts
+        return (sts.exchange_bst if self.path == '/sts/services/BST2SOSI' else sts.exchange)(body, mode)
+
     def exchange(self, body, settings, fault_status=None):
         """the right answer, or with what the mode changes in it"""
         try:
-            answer = self.server.sts.exchange(body, settings['mode'])
+            answer = self.made(body, settings['mode'])
         except Fault as fault:
             self.server.control.count('faults')
             return self.answer(fault_status or self.server.fault_status, write_fault(fault))
@@ -723,7 +878,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         os.close(self.connection.detach())
 
     def mode_cut(self, body, _settings):
-        answer = self.server.sts.exchange(body, 'normal').encode()
+        answer = self.made(body, 'normal').encode()
         self.raw(b'HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n' % len(answer) +
                  answer[:len(answer) // 2])
 
@@ -732,10 +887,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(200, envelope('<big>' + 'x' * size + '</big>'))
 
     def mode_malformed(self, body, _settings):
-        self.answer(200, self.server.sts.exchange(body, 'normal').replace('</wst:Status>', ''))
+        self.answer(200, re.sub('</wst:(Status|Lifetime)>', '', self.made(body, 'normal')))
 
     def mode_doctype(self, body, _settings):
-        self.answer(200, '<!DOCTYPE x [<!ENTITY y "z">]>' + self.server.sts.exchange(body, 'normal'))
+        self.answer(200, '<!DOCTYPE x [<!ENTITY y "z">]>' + self.made(body, 'normal'))
 
     def raw(self, data):
         self.close_connection = True

@@ -74,7 +74,7 @@ def text_of(name):
 def every_certificate_verifies_or_fails_as_its_name_says():
     for name, want in (
             ('moces', 'OK'), ('moces2', 'OK'), ('moces-other', 'OK'), ('moces3', 'OK'), ('voces', 'OK'),
-            ('voces3', 'OK'), ('foces', 'OK'), ('sts', 'OK'), ('sts-other', 'OK'),
+            ('voces3', 'OK'), ('foces', 'OK'), ('sts', 'OK'), ('sts-other', 'OK'), ('idp', 'OK'),
             ('moces-expired', 'certificate has expired'), ('moces-future', 'certificate is not yet valid'),
             ('moces-revoked', 'certificate revoked'), ('moces-foreign', 'certificate signature failure')):
         said = openssl_verify(name)
@@ -339,6 +339,80 @@ def a_wrong_card_can_be_asked_for_and_is_wrong_in_that_only():
         equal(issue().body.count(b'<saml:Assertion'), 2)
     with mode('no-card'):
         assert issue().parse().card is None
+
+
+BST_PATH = '/sts/services/BST2SOSI'
+
+
+def exchange(person=c.LARS, **options):
+    return F.http_sts.post(BST_PATH, c.bst_request(person, F.world, **options), keep=True).parse()
+
+
+@test
+def a_bootstrap_token_gives_a_card_as_the_real_sts_gives_it():
+    encrypted = c.encrypted_token(c.bootstrap_token(c.LARS, F.world), F.world.cert('sts'))
+    for note, name_id, options in (
+            ('in clear', c.LARS.name_id, {}), ('encrypted', c.LARS.name_id, {'token': encrypted}),
+            ('of an OCES3 system', c.LARS.name_id, {'signer': 'voces3'}),
+            ('nothing but the system', c.LARS.name_id, {'claims': {'medcom:ITSystemName': c.LARS.system}}),
+            ('another NameID', 'Mads_Skjern', {'claims': {**c.bst_claims(c.LARS), 'sosi:SubjectNameID': 'Mads_Skjern'}})):
+        parsed = exchange(**options)
+        assert not parsed.fault and sts_signed(parsed.card), f'{note}: {parsed.string}'
+        card = c.read_card(parsed.card)
+        equal((card['NameID'], card['NameIDFormat'], card['sosi:AuthenticationLevel']), (name_id, 'medcom:other', '4'), note)
+        for name, want in (('medcom:UserCivilRegistrationNumber', c.LARS.cpr), ('medcom:UserGivenName', c.LARS.given),
+                           ('medcom:UserRole', '7170'), ('medcom:UserAuthorizationCode', 'J0184'),
+                           ('medcom:ITSystemName', c.LARS.system), ('medcom:CareProviderID', c.LARS.care_id)):
+            equal(card[name], want, f'{note}: {name}')
+        assert 'sosi:OCESCertHash' not in card
+
+
+@test
+def xmlsec_takes_the_signatures_of_a_bootstrap_request_for_good():
+    request = c.bst_request(c.LARS, F.world)
+    for cert, xml in (('foces', request), ('idp', c.bootstrap_token(c.LARS, F.world).encode())):
+        with tempfile.NamedTemporaryFile(suffix='.xml') as f:
+            f.write(xml)
+            f.flush()
+            # a message holds two signatures: the first in it is the message's own
+            ids = [x for e in ('Action', 'MessageID', 'Timestamp', 'Body') for x in ('--id-attr:Id', e)]
+            r = run('xmlsec1', '--verify', *ids, '--id-attr:ID', f'{c.SAML}:Assertion', '--enabled-key-data', 'key-name',
+                    '--pubkey-cert-pem', F.world.cert(cert), f.name)
+            equal(r.returncode, 0, f'{cert}: {r.stderr}')
+
+
+@test
+def the_sts_refuses_bootstrap_tokens_with_a_reason():
+    token = c.bootstrap_token
+    for text, person, options in (
+            ('untrusted party', c.LARS, {'token': token(c.LARS, F.world, idp='voces3')}),
+            ('untrusted party', c.LARS, {'token': token(c.LARS, F.world).replace(c.LARS.sur, 'Larsson')}),
+            ('out-of-date', c.LARS, {'token': token(c.LARS, F.world, minutes=-1)}),
+            ('holder-of-key', c.LARS, {'token': token(c.LARS, F.world, holder='voces3')}),
+            ('a person may not sign', c.LARS, {'signer': 'moces'}),
+            ('decrypt', c.LARS, {'token': c.encrypted_token(token(c.LARS, F.world), F.world.cert('sts-other'))}),
+            ('ITSystemName', c.LARS, {'claims': {'medcom:UserRole': '7170'}}),
+            ('authorization not found', c.LARS.but(code='XXXXX'), {})):
+        parsed = exchange(person, **options)
+        assert parsed.fault and text in parsed.string, f'{text}: {parsed.string}'
+    changed = c.bst_request(c.LARS, F.world).replace(b'https://fmk', b'https://fmx')
+    assert 'envelope signature' in F.http_sts.post(BST_PATH, changed).parse().string
+    spaced = c.bst_request(c.LARS, F.world).replace(b'\r\n\t<wst14', b' <wst14')
+    assert 'envelope signature' in F.http_sts.post(BST_PATH, spaced).parse().string
+
+
+@test
+def the_sts_can_be_wrong_about_bootstrap_tokens_too():
+    for name, differs in (('other-system', 'medcom:ITSystemName'), ('other-level', 'sosi:AuthenticationLevel'),
+                          ('other-role', 'medcom:UserRole'), ('other-organisation', 'medcom:CareProviderID'),
+                          ('other-person', 'NameID'), ('other-cpr', 'medcom:UserCivilRegistrationNumber')):
+        right = c.read_card(exchange().card)
+        with mode(name):
+            wrong = exchange().card
+        assert sts_signed(wrong), name
+        assert c.read_card(wrong)[differs] != right[differs], name
+    with mode('forged'):
+        assert not sts_signed(exchange().card)
 
 
 @test

@@ -240,6 +240,8 @@ def leaves():
                   'FID:94731315'), FOCES2, *good),
         'sts': ('oces2', oces2_name('SOSI Test Federation (funktionscertifikat)', 'Sundhedsdatastyrelsen',
                 '33257872', 'FID:18911861'), FOCES2, *good),
+        'idp': ('oces2', oces2_name('TEST trusted IdP (funktionscertifikat)', 'Sundhedsdatastyrelsen', '33257872',
+                'FID:22249732'), FOCES2, *good),
         'sts-other': ('oces2', oces2_name('SOSI Other Federation (funktionscertifikat)', 'NETS DANID A/S',
                       '30808460', 'FID:94731316'), FOCES2, *good),
     }
