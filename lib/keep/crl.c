@@ -1,6 +1,3 @@
-/* The last good copy of a list stays in the state folder and counts until a newer one that is signed by a trusted
- * CA has come, so that a list that cannot be had does not take its revoked certificates off the whole. What it is worth by
- * then is judged by its own nextUpdate, by whoever reads revoked.bin. */
 #include "crl.h"
 
 #include "clock.h"
@@ -8,269 +5,403 @@
 #include "log.h"
 #include "pki.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LIST_MAX (256u << 20)
-#define ARENA_MAX (600u << 20)
-#define RETRY_MS 15000
-#define NAME_MAX_BYTES 4200
+#define LIST_BYTES (64 * 1024 * 1024)
+#define ARENA ((size_t)6 * LIST_BYTES)		/* one list, as it is fetched and read */
+#define RETRY_MS 60000
+#define LEAST_REFRESH_MS 10000
+#define NAME 72					/* "crl-", 64 hex digits, NUL */
 
-/* What is known of one URL. */
+/* One address. */
 struct list {
-	struct list *next;
-	char *url;
-	char etag[256], modified[64];
-	int64_t due;		/* clock_mono_ms */
-	bool failed;		/* the last attempt; said once */
+	char name[NAME];
+	const char *url;		/* of the configuration in hand */
+	int64_t due;			/* monotonic */
 };
-
-struct crl {
+struct crls {
 	const char *state;
-	struct list *lists;
-	bool written;		/* revoked.bin, by this process */
+	struct http *http;
+	struct list *list;		/* of the configuration in hand */
+	size_t n;
+	uint8_t trust[32];		/* of the configuration that revoked.bin was made of */
+	bool written;			/* revoked.bin, by this process */
+};
+/* One round. */
+struct round {
+	struct crls *l;
+	const struct conf *c;
+	struct pki_trust *trust;
+	struct arena *a;		/* of one list */
+	bool changed;
 };
 
-struct crl *
-crl_new(const char *state)
+struct crls *
+crl_new(const char *state, struct http *http)
 {
-	struct crl *c = calloc(1, sizeof *c);
+	struct crls *l = calloc(1, sizeof *l);
 
-	if (c != NULL)
-		c->state = state;
-	return c;
-}
-
-void
-crl_free(struct crl *c)
-{
-	if (c == NULL)
-		return;
-	for (struct list *l = c->lists, *next; l != NULL; l = next) {
-		next = l->next;
-		free(l->url);
-		free(l);
-	}
-	free(c);
-}
-
-static struct list *
-find(struct crl *c, const char *url)
-{
-	for (struct list *l = c->lists; l != NULL; l = l->next)
-		if (strcmp(l->url, url) == 0)
-			return l;
-	struct list *l = calloc(1, sizeof *l);
-	char *copy = strdup(url);
-	if (l == NULL || copy == NULL) {
-		free(l);
-		free(copy);
-		return NULL;
-	}
-	*l = (struct list){ .next = c->lists, .url = copy };
-	c->lists = l;
+	if (l != NULL)
+		*l = (struct crls){ .state = state, .http = http };
 	return l;
 }
 
-/* ---- the copy of a list in the state folder */
+void
+crl_free(struct crls *l)
+{
+	if (l != NULL)
+		free(l->list);
+	free(l);
+}
+
+/* ---- files */
 
 static void
-copy_name(const struct crl *c, const char *url, const char *suffix, char out[NAME_MAX_BYTES])
+file_path(char out[PATH_MAX], const struct crls *l, const char *name, const char *end)
 {
-	uint8_t hash[32];
-	char hex[33];
-
-	conv_sha256(slice_of(url), hash);
-	for (int i = 0; i < 16; i++)
-		snprintf(hex + 2 * i, 3, "%02x", hash[i]);
-	snprintf(out, NAME_MAX_BYTES, "%s/crl-%s.der%s", c->state, hex, suffix);
+	snprintf(out, PATH_MAX, "%s/%s%s", l->state, name, end);
 }
 
-static int
-write_all(int fd, struct slice bytes)
+/* Absent when it is not there, or too large to be one of ours. */
+static struct slice
+read_file(struct arena *a, const char *path)
 {
-	while (bytes.n > 0) {
-		ssize_t n = write(fd, bytes.p, bytes.n);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -1;
-		bytes = slice_from(bytes, (size_t)n);
-	}
-	return fsync(fd);
-}
+	struct slice none = { NULL, 0 };
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-static int
-save_copy(const struct crl *c, const char *url, struct slice bytes, struct err *e)
-{
-	char name[NAME_MAX_BYTES], new[NAME_MAX_BYTES];
-
-	copy_name(c, url, "", name);
-	copy_name(c, url, ".new", new);
-	int fd = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd < 0)
-		return err_set(e, ERR_INVALID, "%s: %s", new, strerror(errno));
-	int rc = write_all(fd, bytes);
+		return none;
+	char *p = fstat(fd, &st) < 0 || st.st_size > LIST_BYTES ? NULL : arena_alloc(a, (size_t)st.st_size + 1);
+	size_t n = 0;
+	ssize_t got = 1;
+	while (p != NULL && got > 0 && n < (size_t)st.st_size) {
+		got = read(fd, p + n, (size_t)st.st_size - n);
+		n += got > 0 ? (size_t)got : 0;
+	}
 	close(fd);
-	if (rc < 0 || rename(new, name) < 0)
-		return err_set(e, ERR_INVALID, "%s: %s", name, strerror(errno));
+	return p != NULL && n == (size_t)st.st_size ? (struct slice){ p, n } : none;
+}
+
+/* Whole or not at all, also when the power goes. */
+static int
+write_file(const char *path, struct slice bytes, struct err *e)
+{
+	char fresh[PATH_MAX + 8];
+
+	snprintf(fresh, sizeof fresh, "%s.new", path);
+	int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	if (fd < 0)
+		return err_set(e, ERR_INTERNAL, "%s: %s", fresh, strerror(errno));
+	ssize_t n = 1;
+	for (size_t at = 0; at < bytes.n && n > 0; at += (size_t)n)
+		n = write(fd, bytes.p + at, bytes.n - at);
+	bool good = n > 0 && fsync(fd) == 0;
+	good &= close(fd) == 0;
+	if (!good || rename(fresh, path) < 0) {
+		err_set(e, ERR_INTERNAL, "%s: %s", path, strerror(errno));
+		unlink(fresh);
+		return -1;
+	}
 	return 0;
 }
 
-static struct slice
-read_copy(const struct crl *c, struct arena *a, const char *url)
+static X509_CRL *
+read_kept(struct round *r, const struct list *one)
 {
-	struct slice bytes = { NULL, 0 };
-	char name[NAME_MAX_BYTES];
-	struct stat st;
+	char path[PATH_MAX];
+	struct err ignored = { 0 };
+	X509_CRL *crl = NULL;
 
-	copy_name(c, url, "", name);
-	int fd = open(name, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return bytes;
-	if (fstat(fd, &st) == 0 && st.st_size > 0 && st.st_size <= LIST_MAX) {
-		char *p = arena_alloc(a, (size_t)st.st_size);
-		if (p != NULL && read(fd, p, (size_t)st.st_size) == st.st_size)
-			bytes = (struct slice){ p, (size_t)st.st_size };
-	}
-	close(fd);
-	return bytes;
+	file_path(path, r->l, one->name, ".crl");
+	struct slice bytes = read_file(r->a, path);
+	if (bytes.p == NULL || pki_read_crl(r->a, r->trust, bytes, &crl, &ignored) < 0)
+		return NULL;
+	return crl;
 }
 
 /* ---- fetching */
 
-static void
-remember(struct slice value, char *out, size_t size)
+/* The tags of the list that is kept, to ask whether there is another. */
+static size_t
+condition(struct round *r, const struct list *one, struct http_header out[2])
 {
-	/* a validator that does not fit would be another one */
-	snprintf(out, size, "%.*s", value.n < size ? (int)value.n : 0, value.p == NULL ? "" : value.p);
+	static const char *const names[] = { "If-None-Match", "If-Modified-Since" };
+	char path[PATH_MAX];
+	size_t n = 0;
+
+	file_path(path, r->l, one->name, ".tag");
+	struct slice text = read_file(r->a, path), line;
+	for (size_t i = 0; i < 2 && slice_next(&text, '\n', &line); i++)
+		if (line.n > 0)
+			out[n++] = (struct http_header){ names[i], line };
+	return n;
 }
 
-/* 1: there is a new list; 0: the one we have is still the newest. */
+static void
+keep_tags(struct round *r, const struct list *one, const struct http_small *got)
+{
+	char path[PATH_MAX];
+	struct err e = { 0 };
+	struct slice text = arena_printf(r->a, "%.*s\n%.*s\n", SLICE_FMT(got->etag), SLICE_FMT(got->last_modified));
+
+	file_path(path, r->l, one->name, ".tag");
+	if (text.p == NULL || write_file(path, text, &e) < 0)
+		unlink(path);	/* without tags the whole list comes next time */
+}
+
+/* A list older than the one kept is an old copy from somewhere, or an attack: it would forget revocations. */
+static bool
+is_older(const X509_CRL *fresh, const X509_CRL *kept)
+{
+	int days, seconds;
+
+	return kept != NULL && ASN1_TIME_diff(&days, &seconds, X509_CRL_get0_lastUpdate(kept),
+	    X509_CRL_get0_lastUpdate(fresh)) == 1 && (days < 0 || seconds < 0);
+}
+
 static int
-fetch(struct crl *c, struct list *l, struct http *h, struct pki_trust *trust, struct arena *a, struct err *e)
+take(struct round *r, const struct list *one, const struct http_small *got, const X509_CRL *kept, struct err *e)
+{
+	char path[PATH_MAX];
+	X509_CRL *fresh;
+
+	if (pki_read_crl(r->a, r->trust, got->body, &fresh, e) < 0)
+		return -1;
+	if (is_older(fresh, kept))
+		return err_set(e, ERR_INVALID, "an older list than the one kept");
+	file_path(path, r->l, one->name, ".crl");
+	if (write_file(path, got->body, e) < 0)
+		return -1;
+	keep_tags(r, one, got);
+	r->changed = true;
+	return 0;
+}
+
+static int
+fetch(struct round *r, const struct list *one, struct err *e)
 {
 	struct http_header headers[2];
-	struct http_call call = { .url = l->url, .headers = headers, .connect_ms = 3000, .answer_ms = 10000,
-		.idle_ms = 10000, .total_ms = 120000 };
-	struct http_small answer;
-	X509_CRL *list;
+	X509_CRL *kept = read_kept(r, one);
+	struct http_call call = { .url = one->url, .headers = headers, .connect_ms = 5000, .answer_ms = 15000,
+		.idle_ms = 15000, .total_ms = 120000 };
+	struct http_small got;
 
-	bool have = read_copy(c, a, l->url).p != NULL;
-	if (have && l->etag[0] != '\0')
-		headers[call.nheaders++] = (struct http_header){ "If-None-Match", slice_of(l->etag) };
-	if (have && l->modified[0] != '\0')
-		headers[call.nheaders++] = (struct http_header){ "If-Modified-Since", slice_of(l->modified) };
-	if (http_fetch(h, a, &call, LIST_MAX, &answer, e) < 0)
+	call.nheaders = kept == NULL ? 0 : condition(r, one, headers);
+	if (http_fetch(r->l->http, r->a, &call, LIST_BYTES, &got, e) < 0)
 		return -1;
-	if (answer.status == 304 && have)
+	if (got.status == 304 && kept != NULL)
 		return 0;
-	if (answer.status != 200)
-		return err_set(e, ERR_INVALID, "%s: HTTP status %d", l->url, answer.status);
-	if (pki_read_crl(a, trust, answer.body, &list, e) < 0 || save_copy(c, l->url, answer.body, e) < 0)
-		return -1;
-	remember(answer.etag, l->etag, sizeof l->etag);
-	remember(answer.last_modified, l->modified, sizeof l->modified);
-	return 1;
+	if (got.status != 200)
+		return err_set(e, ERR_ENDPOINT_ANSWER, "status %d", got.status);
+	return take(r, one, &got, kept, e);
 }
 
-/* Whether the list is another one now. */
-static bool
-refresh_one(struct crl *c, struct list *l, struct http *h, const struct conf *conf, struct pki_trust *trust)
+/* ---- which */
+
+static void
+name_list(char out[NAME], const char *url)
 {
-	struct arena *a = arena_new(ARENA_MAX);
-	struct err e = { .kind = ERR_NONE };
-	int rc = a == NULL ? err_set(&e, ERR_MEMORY, "revocation list") : fetch(c, l, h, trust, a, &e);
-	int64_t pause = conf->trust.crl_refresh * 1000;
+	uint8_t hash[32];
 
-	if (rc < 0 && !l->failed)
-		log_err(LOG_WARN, "crl", slice_of(l->url), &e);
-	else if (rc >= 0 && l->failed)
-		log_msg(LOG_INFO, "crl", "%s can be had again", l->url);
-	l->failed = rc < 0;
-	l->due = clock_mono_ms() + (l->failed && pause > RETRY_MS ? RETRY_MS : pause);
-	arena_free(a);
-	return rc > 0;
+	conv_sha256(slice_of(url), hash);
+	memcpy(out, "crl-", 4);
+	for (size_t i = 0; i < sizeof hash; i++)
+		snprintf(out + 4 + 2 * i, 3, "%02x", hash[i]);
 }
 
-/* ---- the file for everybody */
+static struct list *
+find(struct crls *l, const char *name)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (strcmp(l->list[i].name, name) == 0)
+			return &l->list[i];
+	return NULL;
+}
+
+/* The lists of this configuration, with what is remembered of each. */
+static int
+choose(struct crls *l, const struct conf_trust *t, struct err *e)
+{
+	struct list *fresh = calloc(t->ncrl_urls + 1, sizeof *fresh);
+	size_t n = 0;
+
+	if (fresh == NULL)
+		return err_set(e, ERR_MEMORY, "lists");
+	for (size_t i = 0; i < t->ncrl_urls; i++) {
+		struct list *one = &fresh[n];
+		name_list(one->name, t->crl_urls[i]);
+		const struct list *known = find(l, one->name);
+		one->due = known == NULL ? 0 : known->due;
+		one->url = t->crl_urls[i];
+		bool twice = false;
+		for (size_t k = 0; k < n; k++)
+			twice |= strcmp(fresh[k].name, one->name) == 0;
+		n += !twice;
+	}
+	free(l->list);
+	l->list = fresh;
+	l->n = n;
+	return 0;
+}
+
+/* Whose lists count, and where they are: when this changes, all is looked at again. */
+static void
+hash_trust(const struct conf_trust *t, uint8_t out[32])
+{
+	struct slice parts[] = { { NULL, 0 }, { NULL, 0 } };
+
+	conv_sha256(S("trust"), out);
+	for (size_t i = 0; i < t->nroots + t->nintermediates + t->ncrl_urls; i++) {
+		uint8_t before[32];
+		memcpy(before, out, sizeof before);
+		parts[0] = (struct slice){ (const char *)before, sizeof before };
+		parts[1] = i < t->nroots ? t->roots[i] : i < t->nroots + t->nintermediates ?
+		    t->intermediates[i - t->nroots] : slice_of(t->crl_urls[i - t->nroots - t->nintermediates]);
+		conv_hmac(S("list of trust"), parts, 2, out);
+	}
+}
+
+/* Files of addresses that are no longer listed. */
+static void
+sweep(struct crls *l)
+{
+	DIR *d = opendir(l->state);
+
+	if (d == NULL)
+		return;
+	for (const struct dirent *f; (f = readdir(d)) != NULL;) {
+		char path[PATH_MAX], name[NAME];
+		if (strncmp(f->d_name, "crl-", 4) != 0 || strlen(f->d_name) < NAME)
+			continue;
+		snprintf(name, sizeof name, "%.*s", 4 + 64, f->d_name);
+		if (find(l, name) != NULL)
+			continue;
+		file_path(path, l, f->d_name, "");
+		unlink(path);
+	}
+	closedir(d);
+}
+
+/* ---- revoked.bin */
+
+/* Of all that is kept and verifies; one that does not is no reason to forget the others. */
+static int
+write_revoked(struct round *r, struct err *e)
+{
+	char path[PATH_MAX];
+
+	file_path(path, r->l, "revoked", ".bin");
+	struct pki_revoked_writer *w = pki_revoked_writer_new(path);
+	if (w == NULL)
+		return err_set(e, ERR_MEMORY, "%s", path);
+	size_t added = 0;
+	for (size_t i = 0; i < r->l->n; i++) {
+		struct err why = { 0 };
+		arena_reset(r->a);
+		X509_CRL *crl = read_kept(r, &r->l->list[i]);
+		if (crl != NULL && pki_revoked_add(w, crl, &why) == 0)
+			added++;
+		else
+			log_msg(LOG_WARN, "crl-missing", "%s: no list of it is kept that counts; certificates of its issuer "
+			    "are refused. %s", r->l->list[i].url, why.detail);
+	}
+	if (pki_revoked_finish(w, e) < 0)
+		return -1;
+	log_msg(LOG_INFO, "crl-written", "%s: %zu of %zu lists", path, added, r->l->n);
+	return 0;
+}
+
+/* ---- a round */
+
+static int64_t
+refresh_ms(const struct conf *c)
+{
+	return c->trust.crl_refresh * 1000 > LEAST_REFRESH_MS ? c->trust.crl_refresh * 1000 : LEAST_REFRESH_MS;
+}
 
 static int
-add_copy(const struct crl *c, struct pki_revoked_writer *w, const char *url, struct pki_trust *trust, struct err *e)
+fetch_due(struct round *r, struct err *e)
 {
-	struct arena *a = arena_new(ARENA_MAX);
-	X509_CRL *list;
 	int rc = 0;
 
-	if (a == NULL)
-		return err_set(e, ERR_MEMORY, "revocation list");
-	struct slice bytes = read_copy(c, a, url);
-	/* a copy whose CA is no longer trusted counts as not there */
-	struct err untrusted = { .kind = ERR_NONE };
-	if (bytes.p != NULL && pki_read_crl(a, trust, bytes, &list, &untrusted) == 0)
-		rc = pki_revoked_add(w, list, e);
-	arena_free(a);
+	for (size_t i = 0; i < r->l->n; i++) {
+		struct list *one = &r->l->list[i];
+		struct err why = { 0 };
+		if (one->due > clock_mono_ms())
+			continue;
+		arena_reset(r->a);
+		int got = fetch(r, one, &why);
+		int64_t wait = refresh_ms(r->c);
+		one->due = clock_mono_ms() + (got < 0 && wait > RETRY_MS ? RETRY_MS : wait);
+		if (got < 0)
+			rc = err_set(e, why.kind, "%s: %s", one->url, why.detail);
+	}
 	return rc;
 }
 
 static int
-write_revoked(struct crl *c, const struct conf *conf, struct pki_trust *trust, struct err *e)
+run_round(struct round *r, struct err *e)
 {
-	char path[NAME_MAX_BYTES];
+	struct crls *l = r->l;
+	uint8_t trust[32];
 
-	snprintf(path, sizeof path, "%s/revoked.bin", c->state);
-	struct pki_revoked_writer *w = pki_revoked_writer_new(path);
-	if (w == NULL)
-		return err_set(e, ERR_MEMORY, "%s", path);
-	int rc = 0;
-	for (size_t i = 0; rc == 0 && i < conf->trust.ncrl_urls; i++)
-		rc = add_copy(c, w, conf->trust.crl_urls[i], trust, e);
-	if (rc == 0)
-		return pki_revoked_finish(w, e);
-	pki_revoked_abandon(w);
-	return -1;
+	hash_trust(&r->c->trust, trust);
+	bool other = !l->written || memcmp(trust, l->trust, sizeof trust) != 0;
+	if (choose(l, &r->c->trust, e) < 0)
+		return -1;
+	for (size_t i = 0; other && i < l->n; i++)
+		l->list[i].due = 0;
+	/* what is kept counts at once; a slow server must not delay it */
+	if (other && write_revoked(r, e) < 0)
+		return -1;
+	if (other)
+		sweep(l);
+	memcpy(l->trust, trust, sizeof trust);
+	l->written = true;
+	int rc = fetch_due(r, e);
+	if (r->changed && write_revoked(r, e) < 0) {
+		l->written = false;
+		rc = -1;
+	}
+	return rc;
 }
 
 static int64_t
-next_due(struct crl *c, const struct conf *conf)
+next_due(const struct crls *l)
 {
-	int64_t now = clock_mono_ms(), next = now + conf->trust.crl_refresh * 1000;
+	int64_t next = clock_mono_ms() + RETRY_MS, now = clock_mono_ms();
 
-	for (size_t i = 0; i < conf->trust.ncrl_urls; i++) {
-		struct list *l = find(c, conf->trust.crl_urls[i]);
-		if (l != NULL && l->due < next)
-			next = l->due;
-	}
+	for (size_t i = 0; i < l->n; i++)
+		if (l->list[i].due < next)
+			next = l->list[i].due;
 	return next > now ? next - now : 0;
 }
 
-int64_t
-crl_refresh(struct crl *c, struct http *h, const struct conf *conf, bool all)
+int
+crl_refresh(struct crls *l, const struct conf *c, int64_t *wait_ms, struct err *e)
 {
-	const struct conf_trust *t = &conf->trust;
-	struct err e = { .kind = ERR_NONE };
-	bool changed = all || !c->written;
+	struct round r = { .l = l, .c = c, .a = arena_new(ARENA) };
+	int rc = -1;
 
-	struct pki_trust *trust = pki_trust_new(t->roots, t->nroots, t->intermediates, t->nintermediates, &e);
-	if (trust == NULL) {
-		log_err(LOG_ERROR, "crl", (struct slice){ NULL, 0 }, &e);
-		return RETRY_MS;
+	*wait_ms = RETRY_MS;
+	if (r.a == NULL)
+		return err_set(e, ERR_MEMORY, "lists");
+	r.trust = pki_trust_new(c->trust.roots, c->trust.nroots, c->trust.intermediates, c->trust.nintermediates, e);
+	if (r.trust != NULL) {
+		rc = run_round(&r, e);
+		if (l->written)
+			*wait_ms = next_due(l);
 	}
-	for (size_t i = 0; i < t->ncrl_urls; i++) {
-		struct list *l = find(c, t->crl_urls[i]);
-		if (l != NULL && (all || l->due <= clock_mono_ms()) && refresh_one(c, l, h, conf, trust))
-			changed = true;
-	}
-	if (changed) {
-		c->written = write_revoked(c, conf, trust, &e) == 0;
-		if (!c->written)
-			log_err(LOG_ERROR, "crl", (struct slice){ NULL, 0 }, &e);
-	}
-	pki_trust_free(trust);
-	return c->written ? next_due(c, conf) : RETRY_MS;
+	arena_free(r.a);
+	pki_trust_free(r.trust);
+	return rc;
 }

@@ -1,17 +1,25 @@
-/* crl: the revocation lists of the configuration, fetched, checked and written as one file for all processes of
- * the host. Inside keep only. */
+/* crl: certificate revocation lists, fetched by their addresses and kept in the state folder; inside keep only.
+ *
+ *	crl-<SHA-256 of the address>.crl	the last good list, as it was fetched
+ *	crl-<SHA-256 of the address>.tag	ETag and Last-Modified it came with, a line each
+ *	revoked.bin				what all of them say, for the workers (pki.h)
+ *
+ * A list that cannot be fetched, does not verify or is older than the one kept is left, and the kept one goes on
+ * counting; how old it may get is for those who check certificates to say (crl_grace). */
 #ifndef KEEP_CRL_H
 #define KEEP_CRL_H
 
 #include "conf.h"
+#include "err.h"
 #include "http.h"
 
-struct crl;
-/* state: folder for the last good copy of each list and for revoked.bin. NULL: no memory. */
-struct crl *crl_new(const char *state);
-void crl_free(struct crl *c);
-/* Fetches what is due and writes revoked.bin when anything changed. all: due or not (the configuration is
- * another one). Returns the milliseconds until the next list is due. */
-int64_t crl_refresh(struct crl *c, struct http *h, const struct conf *conf, bool all);
+struct crls;
+/* state: the folder. NULL: no memory. */
+struct crls *crl_new(const char *state, struct http *http);
+void crl_free(struct crls *l);
+/* Fetches what is due under this configuration, all of it when trust or addresses have changed, and writes
+ * revoked.bin when anything changed. *wait_ms: until something is due again. -1: a list could not be fetched or
+ * the file not be written; e has the first reason. */
+int crl_refresh(struct crls *l, const struct conf *c, int64_t *wait_ms, struct err *e);
 
 #endif

@@ -1,8 +1,7 @@
-/* Two threads: audit is shipped on its own, so that a revocation list that comes slowly never delays it; the
- * thread of keep_run does the rest. Each sleeps on a semaphore, which a signal handler may post. */
+/* Each task has a thread of its own: a list server that answers slowly or a database that hangs holds up
+ * nobody else. A task that fails says so when it begins to, then once a minute, and when it works again. */
 #include "keep.h"
 
-#include "arena.h"
 #include "audit.h"
 #include "clock.h"
 #include "cluster.h"
@@ -10,48 +9,189 @@
 #include "log.h"
 
 #include <pthread.h>
-#include <semaphore.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
 #define SHIP_MS 500
 #define BEAT_MS 5000
-#define ARENA_MAX (1u << 20)
+#define TELL_MS 60000
+#define TASKS 3
 
+struct task {
+	struct keep *keep;
+	const char *name;
+	/* wait_ms: until the next time, as long as nothing wakes it */
+	int (*run)(struct keep *k, int64_t *wait_ms, struct err *e);
+	bool woken_by_conf, last_when_stopping;
+	pthread_t thread;
+	bool started, ended, failing;
+	int64_t told;
+};
 struct keep {
 	const struct conf_file *file;
-	struct conf_live *live;
 	struct db *db;
+	struct conf_live *live;
 	struct http *http;
-	struct crl *crl;
+	struct crls *crls;
 	int64_t started;
-	sem_t wake, wake_ship;
-	atomic_bool stopping, config_changed;
-	bool beat_failed, ship_failed;
-	pthread_t ship_thread;
+	struct task tasks[TASKS];
+
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool stopping;
+	unsigned changes;		/* of the configuration */
 };
+
+/* ---- the tasks */
+
+static int
+ship(struct keep *k, int64_t *wait_ms, struct err *e)
+{
+	struct audit_shipped done;
+	int rc = audit_ship(k->file->journal, k->file->server, k->db, &done, e);
+
+	*wait_ms = rc == 0 && done.more ? 0 : SHIP_MS;
+	return rc;
+}
+
+static int
+beat(struct keep *k, int64_t *wait_ms, struct err *e)
+{
+	const struct conf *c = conf_hold(k->live);
+	double load = 0;
+
+	*wait_ms = BEAT_MS;
+	getloadavg(&load, 1);
+	struct cluster_member self = { .server = slice_of(k->file->server), .zone = slice_of(k->file->zone),
+		.version = S(SOSIGW_VERSION), .started = k->started, .revision = c == NULL ? 0 : c->revision, .load = load,
+		.card_format = CLUSTER_CARD_FORMAT, .journal_format = CLUSTER_JOURNAL_FORMAT,
+		.config_format = CLUSTER_CONFIG_FORMAT };
+	if (c != NULL)
+		conf_release(k->live, c);
+	struct arena *a = arena_new(65536);
+	int rc = a == NULL ? err_set(e, ERR_MEMORY, "heartbeat") : cluster_beat(k->db, a, &self, e);
+	arena_free(a);
+	return rc;
+}
+
+static int
+refresh_lists(struct keep *k, int64_t *wait_ms, struct err *e)
+{
+	const struct conf *c = conf_hold(k->live);
+
+	*wait_ms = TELL_MS;
+	if (c == NULL)
+		return 0;	/* woken when there is one */
+	int rc = crl_refresh(k->crls, c, wait_ms, e);
+	conf_release(k->live, c);
+	return rc;
+}
+
+/* ---- running them */
+
+static void
+tell(struct task *t, int rc, const struct err *e)
+{
+	int64_t now = clock_mono_ms();
+
+	if (rc == 0 && t->failing)
+		log_msg(LOG_INFO, "task-works", "%s works again", t->name);
+	if (rc < 0 && (!t->failing || now - t->told >= TELL_MS)) {
+		log_err(LOG_ERROR, t->name, (struct slice){ NULL, 0 }, e);
+		t->told = now;
+	}
+	t->failing = rc < 0;
+}
+
+static void
+run_once(struct task *t, int64_t *wait_ms)
+{
+	struct err e = { 0 };
+
+	tell(t, t->run(t->keep, wait_ms, &e), &e);
+}
+
+/* Until the time is over, something has changed that the task must know of, or all stops. */
+static bool
+rest(struct task *t, int64_t wait_ms, unsigned *seen)
+{
+	struct keep *k = t->keep;
+	int64_t end = clock_mono_ms() + wait_ms;
+	struct timespec until = { end / 1000, end % 1000 * 1000000 };
+	int rc = 0;
+
+	pthread_mutex_lock(&k->lock);
+	while (!k->stopping && rc == 0 && !(t->woken_by_conf && k->changes != *seen))
+		rc = pthread_cond_timedwait(&k->wake, &k->lock, &until);
+	*seen = k->changes;
+	bool go_on = !k->stopping;
+	pthread_mutex_unlock(&k->lock);
+	return go_on;
+}
+
+static void *
+run_task(void *arg)
+{
+	struct task *t = arg;
+	unsigned seen = 0;
+	int64_t wait_ms;
+
+	do
+		run_once(t, &wait_ms);
+	while (rest(t, wait_ms, &seen));
+	if (t->last_when_stopping)
+		run_once(t, &wait_ms);
+	pthread_mutex_lock(&t->keep->lock);
+	t->ended = true;
+	pthread_cond_broadcast(&t->keep->wake);
+	pthread_mutex_unlock(&t->keep->lock);
+	return NULL;
+}
 
 static void
 on_change(void *ctx, const struct conf *c)
 {
 	struct keep *k = ctx;
-
 	(void)c;
-	atomic_store(&k->config_changed, true);
-	sem_post(&k->wake);
+
+	pthread_mutex_lock(&k->lock);
+	k->changes++;
+	pthread_cond_broadcast(&k->wake);
+	pthread_mutex_unlock(&k->lock);
 }
 
 static int
+start_tasks(struct keep *k, struct err *e)
+{
+	const struct task tasks[TASKS] = {
+		{ .name = "audit-ship", .run = ship, .last_when_stopping = true },
+		{ .name = "heartbeat", .run = beat, .woken_by_conf = true },	/* its revision is another */
+		{ .name = "crl-refresh", .run = refresh_lists, .woken_by_conf = true },
+	};
+
+	for (size_t i = 0; i < TASKS; i++) {
+		struct task *t = &k->tasks[i];
+		*t = tasks[i];
+		t->keep = k;
+		if (pthread_create(&t->thread, NULL, run_task, t) != 0)
+			return err_set(e, ERR_MEMORY, "thread for %s", t->name);
+		t->started = true;
+	}
+	return 0;
+}
+
+/* Everything that tasks need; what is missing is missing for good. */
+static int
 open_all(struct keep *k, struct err *e)
 {
-	const struct db_conf db = { .conninfo = k->file->database, .connections = 3, .connect_ms = 3000,
-		.statement_ms = 30000, .wait_ms = 5000 };
+	/* short waits: a task that waits for the database does nothing else, and a stop waits for it */
+	const struct db_conf conf = { .conninfo = k->file->database, .connections = 2, .connect_ms = 2000,
+		.statement_ms = 15000, .wait_ms = 2000 };
 
-	k->db = db_new(&db);
-	k->http = http_new(2);
-	k->crl = crl_new(k->file->state);
-	if (k->db == NULL || k->http == NULL || k->crl == NULL)
+	k->db = db_new(&conf);
+	k->http = http_new(1);
+	k->crls = crl_new(k->file->state, k->http);
+	if (k->db == NULL || k->http == NULL || k->crls == NULL)
 		return err_set(e, ERR_MEMORY, "housekeeper");
 	k->live = conf_live_start(k->file, true, e);
 	if (k->live == NULL)
@@ -60,10 +200,24 @@ open_all(struct keep *k, struct err *e)
 	return 0;
 }
 
+static void
+free_all(struct keep *k)
+{
+	if (k->live != NULL)
+		conf_live_stop(k->live);
+	crl_free(k->crls);
+	http_free(k->http);
+	db_free(k->db);
+	pthread_cond_destroy(&k->wake);
+	pthread_mutex_destroy(&k->lock);
+	free(k);
+}
+
 struct keep *
-keep_new(const struct conf_file *file, struct err *e)
+keep_start(const struct conf_file *file, struct err *e)
 {
 	struct keep *k = calloc(1, sizeof *k);
+	pthread_condattr_t attr;
 
 	if (k == NULL) {
 		err_set(e, ERR_MEMORY, "housekeeper");
@@ -71,157 +225,60 @@ keep_new(const struct conf_file *file, struct err *e)
 	}
 	k->file = file;
 	k->started = clock_now();
-	sem_init(&k->wake, 0, 0);
-	sem_init(&k->wake_ship, 0, 0);
-	if (open_all(k, e) < 0) {
-		keep_free(k);
-		return NULL;
-	}
-	return k;
-}
-
-void
-keep_free(struct keep *k)
-{
-	if (k == NULL)
-		return;
-	if (k->live != NULL)
-		conf_live_stop(k->live);
-	crl_free(k->crl);
-	http_free(k->http);
-	if (k->db != NULL)
-		db_free(k->db);
-	sem_destroy(&k->wake);
-	sem_destroy(&k->wake_ship);
-	free(k);
-}
-
-void
-keep_stop(struct keep *k)
-{
-	atomic_store(&k->stopping, true);
-	sem_post(&k->wake);
-	sem_post(&k->wake_ship);
-}
-
-static void
-sleep_ms(sem_t *wake, int64_t ms)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += ms / 1000;
-	until.tv_nsec += ms % 1000 * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
-	sem_clockwait(wake, CLOCK_MONOTONIC, &until);
-}
-
-/* A failure is said when it begins and when it is over, not every time. */
-static void
-note(bool *failed, const char *event, int rc, const struct err *e)
-{
-	if (rc < 0 && !*failed)
-		log_err(LOG_WARN, event, (struct slice){ NULL, 0 }, e);
-	else if (rc == 0 && *failed)
-		log_msg(LOG_INFO, event, "works again");
-	*failed = rc < 0;
-}
-
-/* ---- audit */
-
-static bool
-ship(struct keep *k)
-{
-	struct err e = { .kind = ERR_NONE };
-	struct audit_shipped shipped = { .more = false };
-
-	int rc = audit_ship(k->file->journal, k->file->server, k->db, &shipped, &e);
-	note(&k->ship_failed, "ship", rc, &e);
-	return rc == 0 && shipped.more;
-}
-
-static void *
-ship_loop(void *ctx)
-{
-	struct keep *k = ctx;
-
-	while (!atomic_load(&k->stopping))
-		if (!ship(k))
-			sleep_ms(&k->wake_ship, SHIP_MS);
-	ship(k);
+	pthread_mutex_init(&k->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&k->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	if (open_all(k, e) == 0 && start_tasks(k, e) == 0)
+		return k;
+	if (k->tasks[0].started)
+		keep_stop(k);
+	else
+		free_all(k);
 	return NULL;
 }
 
-/* ---- heartbeat */
-
-static int64_t
-revision(struct keep *k)
+/* The lock is held. */
+static const struct task *
+still_running(const struct keep *k)
 {
-	const struct conf *c = conf_hold(k->live);
-	int64_t r = c == NULL ? 0 : c->revision;
-
-	if (c != NULL)
-		conf_release(k->live, c);
-	return r;
+	for (size_t i = 0; i < TASKS; i++)
+		if (k->tasks[i].started && !k->tasks[i].ended)
+			return &k->tasks[i];
+	return NULL;
 }
 
-static void
-beat(struct keep *k)
+/* true: all have ended by the deadline. */
+static bool
+wait_for_tasks(struct keep *k, int64_t deadline)
 {
-	struct err e = { .kind = ERR_NONE };
-	struct cluster_member self = {
-		.server = slice_of(k->file->server), .zone = slice_of(k->file->zone), .version = S(SOSIGW_VERSION),
-		.started = k->started, .seen = clock_now(), .revision = revision(k),
-		.card_format = CLUSTER_CARD_FORMAT, .journal_format = CLUSTER_JOURNAL_FORMAT,
-		.config_format = CLUSTER_CONFIG_FORMAT,
-	};
-	struct arena *a = arena_new(ARENA_MAX);
+	struct timespec until = { deadline / 1000, deadline % 1000 * 1000000 };
+	const struct task *last;
+	int rc = 0;
 
-	if (getloadavg(&self.load, 1) < 1)
-		self.load = 0;
-	int rc = a == NULL ? err_set(&e, ERR_MEMORY, "heartbeat") : cluster_beat(k->db, a, &self, &e);
-	note(&k->beat_failed, "heartbeat", rc, &e);
-	arena_free(a);
+	while ((last = still_running(k)) != NULL && rc == 0)
+		rc = pthread_cond_timedwait(&k->wake, &k->lock, &until);
+	if (last != NULL)
+		log_msg(LOG_WARN, "stop", "%s still waits for somebody", last->name);
+	return last == NULL;
 }
 
-/* ---- revocation lists */
-
-static int64_t
-refresh(struct keep *k)
+bool
+keep_stop(struct keep *k)
 {
-	bool changed = atomic_exchange(&k->config_changed, false);
-	const struct conf *c = conf_hold(k->live);
+	int64_t deadline = clock_mono_ms() + KEEP_STOP_MS;
 
-	if (c == NULL)
-		return BEAT_MS;		/* the first revision wakes us */
-	int64_t next = crl_refresh(k->crl, k->http, c, changed);
-	conf_release(k->live, c);
-	return next;
-}
-
-void
-keep_run(struct keep *k)
-{
-	int64_t next_beat = 0, next_list = 0;
-
-	if (pthread_create(&k->ship_thread, NULL, ship_loop, k) != 0) {
-		log_msg(LOG_ERROR, "start", "no thread for the audit");
-		return;
-	}
-	while (!atomic_load(&k->stopping)) {
-		int64_t now = clock_mono_ms();
-		if (now >= next_beat) {
-			beat(k);
-			next_beat = now + BEAT_MS;
-		}
-		if (now >= next_list || atomic_load(&k->config_changed))
-			next_list = clock_mono_ms() + refresh(k);
-		now = clock_mono_ms();
-		int64_t next = next_beat < next_list ? next_beat : next_list;
-		sleep_ms(&k->wake, next > now ? next - now : 0);
-	}
-	pthread_join(k->ship_thread, NULL);
+	pthread_mutex_lock(&k->lock);
+	k->stopping = true;
+	pthread_cond_broadcast(&k->wake);
+	bool ended = wait_for_tasks(k, deadline);
+	pthread_mutex_unlock(&k->lock);
+	if (!ended)
+		return false;
+	for (size_t i = 0; i < TASKS; i++)
+		if (k->tasks[i].started)
+			pthread_join(k->tasks[i].thread, NULL);
+	free_all(k);
+	return true;
 }

@@ -1,17 +1,18 @@
-/* keep: everything periodic of one host: audit on to the database, revocation lists, heartbeat, the
- * configuration's snapshot. Each on its own: one that fails does not hold up the others. */
+/* keep: the housekeeper, one per host: sends the audit journals on, shows that the host lives, and fetches the
+ * lists of revoked certificates. */
 #ifndef KEEP_KEEP_H
 #define KEEP_KEEP_H
 
 #include "conf.h"
+#include "err.h"
 
 struct keep;
-/* Works with the database and every list away. */
-struct keep *keep_new(const struct conf_file *file, struct err *e);
-/* Until keep_stop; then ships the audit once more and returns. */
-void keep_run(struct keep *k);
-/* May be called from a signal handler. */
-void keep_stop(struct keep *k);
-void keep_free(struct keep *k);
+/* Starts its threads; works with the database, the network and the configuration away. NULL with e filled. */
+struct keep *keep_start(const struct conf_file *file, struct err *e);
+/* Ends what is being done, sends the journals once more, frees. Takes at most KEEP_STOP_MS; false: a task still
+ * waits for somebody else, nothing was freed, and the process may simply end: no task leaves anything half done
+ * (transactions, files renamed into place). Or it may be called again. */
+#define KEEP_STOP_MS 4500
+bool keep_stop(struct keep *k);
 
 #endif
