@@ -26,6 +26,7 @@ struct ca_order {
 	int64_t from, to;		/* relative to CA_NOW */
 	const char *extra_oid;		/* a critical extension nobody knows */
 	const char *key_usage;		/* "" for none */
+	const char *extended_usage;
 	EVP_PKEY *key;			/* borrowed */
 	const EVP_MD *md;
 	bool pss, is_ca, one_rdn;
@@ -101,6 +102,8 @@ ca_issue(const struct ca *issuer, const struct ca_order *o)
 	    o->is_ca ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature,nonRepudiation";
 	if (usage[0] != '\0')
 		ca_extension(cert, NID_key_usage, usage);
+	if (o->extended_usage != NULL)
+		ca_extension(cert, NID_ext_key_usage, o->extended_usage);
 	if (o->extra_oid != NULL)
 		ca_unknown_extension(cert, o->extra_oid);
 	ca_sign(cert, issuer == NULL ? o->key : issuer->key, o->md, o->pss);
