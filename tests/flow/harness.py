@@ -268,6 +268,15 @@ class World:
 		finally:
 			self.switch('start', name)
 
+	def cached(self, zone):
+		"""How many values the memcached node of this zone holds."""
+		with socket.create_connection(('127.0.0.1', self.sandbox['memcached']['ab'.index(zone)]), 5) as s:
+			s.sendall(b'stats\r\n')
+			text = b''
+			while not text.endswith(b'END\r\n'):
+				text += s.recv(65536)
+		return int(re.search(rb'STAT curr_items (\d+)', text)[1])
+
 	# -- what must be true
 
 	def refused(self, answer, fault_code, text=None):
