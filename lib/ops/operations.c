@@ -118,14 +118,49 @@ say_why_none(struct op *op)
 	return -1;
 }
 
+static int
+read_card(void *ctx, struct idcard **asked, struct err *e)
+{
+	struct op *op = ctx;
+
+	return idcard_read_request(op->call.arena, op->message.card, asked, e);
+}
+
+/* Of a system whose key the gateway keeps, when the request's card is one; false: it is not. */
+static bool
+is_of_kept_key(struct op *op, struct signing_system *wanted)
+{
+	const struct soap_head *h = op->message.head;
+	const struct conf_organisation *o = op->call.caller.organisation;
+
+	*wanted = (struct signing_system){
+		.organisation = o, .key = signing_system_key(o, h->type, h->level, h->system),
+		.system = h->system, .care_provider = h->care_provider, .read = read_card, .ctx = op,
+	};
+	return wanted->key != NULL;
+}
+
+static int
+find_card(struct op *op, struct card **card)
+{
+	struct edge_call *c = &op->call;
+	struct signing_system wanted;
+
+	if (is_of_kept_key(op, &wanted))
+		return signing_system(&op->ops->signing, c->conf, c->arena, &wanted, card, &c->err);
+	if (cards_get(op->ops->signing.cards, c->arena, &op->user, c->conf->expiry_margin, 0, card, &c->err) < 0)
+		return say_why_none(op);
+	return 0;
+}
+
 int
 ops_get(struct op *op)
 {
 	struct edge_call *c = &op->call;
 	struct card *card;
 
-	if (cards_get(op->ops->signing.cards, c->arena, &op->user, c->conf->expiry_margin, 0, &card, &c->err) < 0)
-		return say_why_none(op);
+	if (find_card(op, &card) < 0)
+		return -1;
 	struct slice xml = card->xml;
 	edge_note_card(c, card);
 	/* for clients whose schema cannot hold it */
@@ -139,8 +174,17 @@ int
 ops_logout(struct op *op)
 {
 	struct edge_call *c = &op->call;
+	struct signing_system wanted;
+	struct slice id = { NULL, 0 };
 
-	return cards_forget(op->ops->signing.cards, c->arena, &op->user, &c->event.card_id, &c->err);
+	/* both, though the first fails */
+	int rc = cards_forget(op->ops->signing.cards, c->arena, &op->user, &c->event.card_id, &c->err);
+	if (is_of_kept_key(op, &wanted) &&
+	    signing_system_forget(&op->ops->signing, c->arena, &wanted, &id, &c->err) < 0)
+		rc = -1;
+	if (id.p != NULL)
+		c->event.card_id = id;
+	return rc;
 }
 
 int

@@ -24,21 +24,26 @@ ops_new(struct edge *w, struct err *e)
 {
 	struct ops *o = calloc(1, sizeof *o);
 
-	if (o != NULL)
-		o->sts = sts_new(w->http);
-	if (o == NULL || o->sts == NULL) {
-		free(o);
+	if (o == NULL) {
 		err_set(e, ERR_MEMORY, "card operations");
 		return NULL;
 	}
 	o->edge = w;
-	o->signing = (struct signing){ .cards = w->cards, .sts = o->sts, .revoked = w->revoked };
+	o->sts = sts_new(w->http);
+	o->signing = (struct signing){ .cards = w->cards, .sts = o->sts, .revoked = w->revoked,
+		.systems = signing_systems_new() };
+	if (o->sts == NULL || o->signing.systems == NULL) {
+		ops_free(o);
+		err_set(e, ERR_MEMORY, "card operations");
+		return NULL;
+	}
 	return o;
 }
 
 void
 ops_free(struct ops *o)
 {
+	signing_systems_free(o->signing.systems);
 	sts_free(o->sts);
 	free(o);
 }

@@ -1,5 +1,16 @@
 #include "proxy_private.h"
 
+static int
+read_card(void *ctx, struct idcard **asked, struct err *e)
+{
+	struct flow *f = ctx;
+	struct arena *a = f->call.arena;
+	xmlNode *node;
+
+	return soap_head_card(a, f->head, slice_from(buf_slice(&f->in), f->root), &node, e) < 0 ? -1 :
+	    idcard_read_request(a, node, asked, e);
+}
+
 /* What the caller can do about a missing card: the order that awaits its user's signature, as the content
  * of the refusal's SOAP header. The refusal stays what it was. When the request's card does not hold enough to
  * order with, its own refusal (CARD_DATA) says what is missing; an order that awaits all the same is told as that. */
@@ -10,12 +21,9 @@ offer_login(struct flow *f, struct cards_user *u)
 	struct err failed = { .kind = ERR_NONE };
 	struct cards_order *order;
 	struct idcard *asked;
-	xmlNode *node;
 	struct buf *b = arena_alloc(c->arena, sizeof *b);
 
-	if (b == NULL ||
-	    soap_head_card(c->arena, f->head, slice_from(buf_slice(&f->in), f->root), &node, &failed) < 0 ||
-	    idcard_read_request(c->arena, node, &asked, &failed) < 0 ||
+	if (b == NULL || read_card(f, &asked, &failed) < 0 ||
 	    signing_order(&f->proxy->signing, c->conf, c->arena, c->caller.client, u, asked, &order, &failed) < 0) {
 		if (failed.kind == ERR_CARD_DATA && cards_pending(f->proxy->signing.cards, c->arena, u, &order,
 		    &(struct err){ .kind = ERR_NONE }) == 0)
@@ -54,6 +62,24 @@ use_kept(struct flow *f, const struct cards_user *u)
 	return 0;
 }
 
+/* A system whose key the gateway keeps: there is always a card, or a reason that no user can mend. */
+static int
+use_system(struct flow *f, const struct conf_system_key *key)
+{
+	struct edge_call *c = &f->call;
+	const struct signing_system wanted = {
+		.organisation = c->caller.organisation, .key = key, .system = f->head->system,
+		.care_provider = f->head->care_provider, .max_age = f->service->max_card_age, .read = read_card, .ctx = f,
+	};
+	struct card *card;
+
+	if (signing_system(&f->proxy->signing, c->conf, c->arena, &wanted, &card, &c->err) < 0)
+		return -1;
+	f->card = card->xml;
+	edge_note_card(c, card);
+	return 0;
+}
+
 /* A signed card of the client's own, when its user has none here: passed on only if the STS signed it. The
  * message's card is replaced by the very bytes that were verified. */
 static int
@@ -80,11 +106,15 @@ proxy_choose_card(struct flow *f)
 	const struct soap_head *h = f->head;
 	struct cards_user u = edge_user(c, h);
 	bool own = h->card_signed || h->level == 2;
+	const struct conf_system_key *key = own ? NULL :
+	    signing_system_key(c->caller.organisation, h->type, h->level, h->system);
 
 	if (own && c->caller.organisation->pass_signed) {
 		c->event.card_id = h->card_id;
 		return 0;
 	}
+	if (key != NULL)
+		return use_system(f, key);
 	if (use_kept(f, &u) == 0)
 		return 0;
 	if (!is_for_want_of_a_card(c->err.kind))

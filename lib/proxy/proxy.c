@@ -12,21 +12,26 @@ proxy_new(struct edge *w, struct err *e)
 {
 	struct proxy *p = calloc(1, sizeof *p);
 
-	if (p != NULL)
-		p->sts = sts_new(w->http);
-	if (p == NULL || p->sts == NULL) {
-		free(p);
+	if (p == NULL) {
 		err_set(e, ERR_MEMORY, "proxy");
 		return NULL;
 	}
 	p->edge = w;
-	p->signing = (struct signing){ .cards = w->cards, .sts = p->sts, .revoked = w->revoked };
+	p->sts = sts_new(w->http);
+	p->signing = (struct signing){ .cards = w->cards, .sts = p->sts, .revoked = w->revoked,
+		.systems = signing_systems_new() };
+	if (p->sts == NULL || p->signing.systems == NULL) {
+		proxy_free(p);
+		err_set(e, ERR_MEMORY, "proxy");
+		return NULL;
+	}
 	return p;
 }
 
 void
 proxy_free(struct proxy *p)
 {
+	signing_systems_free(p->signing.systems);
 	sts_free(p->sts);
 	free(p);
 }

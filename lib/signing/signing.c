@@ -1,4 +1,4 @@
-#include "signing.h"
+#include "signing_private.h"
 
 #include "clock.h"
 #include "rand.h"
@@ -13,6 +13,12 @@ signing_begin_session(struct arena *a, struct cards_user *u, struct err *e)
 	return u->user.p == NULL ? err_set(e, ERR_MEMORY, "session id") : 0;
 }
 
+enum dsig_hash
+signing_hash(const struct conf_organisation *o)
+{
+	return o->signature_hash == CONF_SHA256 ? DSIG_SHA256 : DSIG_SHA1;
+}
+
 int
 signing_order(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_client *client,
     struct cards_user *u, const struct idcard *asked, struct cards_order **order, struct err *e)
@@ -23,13 +29,12 @@ signing_order(const struct signing *s, const struct conf *c, struct arena *a, co
 		.token = rand_token(a, 32), .ordered = now, .expires = now + c->pending_ttl, .client = client->id,
 		.user = asked->name_id,
 	};
-	enum dsig_hash hash = client->organisation->signature_hash == CONF_SHA256 ? DSIG_SHA256 : DSIG_SHA1;
 	struct idcard *card;
 
 	if (idcard_check_order(asked, e) < 0 || idcard_build(a, &new, &card, e) < 0)
 		return -1;
 	wanted.xml = card->xml;
-	if (dsig_prepare(a, card->xml, hash, &wanted.signed_info, e) < 0)
+	if (dsig_prepare(a, card->xml, signing_hash(client->organisation), &wanted.signed_info, e) < 0)
 		return -1;
 	if (client->organisation->session_ids && signing_begin_session(a, u, e) < 0)
 		return -1;
@@ -61,9 +66,8 @@ free_trust(void *trust)
 	pki_trust_free(trust);
 }
 
-/* Chain, kind and revocation: is this a certificate that may sign at all? */
-static int
-check_certificate(const struct signing *s, const struct conf *c, struct arena *a, X509 *cert, struct err *e)
+int
+signing_check_certificate(const struct signing *s, const struct conf *c, struct arena *a, X509 *cert, struct err *e)
 {
 	const struct conf_trust *t = &c->trust;
 	struct pki_trust *trust = pki_trust_new(t->roots, t->nroots, t->intermediates, t->nintermediates, e);
@@ -80,8 +84,8 @@ check_certificate(const struct signing *s, const struct conf *c, struct arena *a
 	return pki_revoked_check(s->revoked, cert, clock_now(), t->crl_grace, e);
 }
 
-static int
-check_signer(const struct conf_organisation *o, struct arena *a, const struct idcard *card, X509 *cert,
+int
+signing_check_signer(const struct conf_organisation *o, struct arena *a, const struct idcard *card, X509 *cert,
     struct err *e)
 {
 	struct pki_identity who;
@@ -91,9 +95,10 @@ check_signer(const struct conf_organisation *o, struct arena *a, const struct id
 	return idcard_check_signer(card, &who, o->check_cvr, e);
 }
 
+/* Under the user's name last, since that ends the order. */
 static int
-keep(const struct signing *s, struct arena *a, const struct cards_user *u, const struct cards_order *order,
-    const struct idcard *signed_card, X509 *cert, struct err *e)
+keep(const struct signing *s, struct arena *a, const struct conf_organisation *o, const struct cards_user *u,
+    const struct cards_order *order, const struct idcard *signed_card, X509 *cert, struct err *e)
 {
 	struct card card = {
 		.xml = signed_card->xml, .id = signed_card->id, .system = signed_card->system, .user = order->user,
@@ -102,6 +107,8 @@ keep(const struct signing *s, struct arena *a, const struct cards_user *u, const
 	};
 
 	pki_cert_key(cert, &card.signer);
+	if (signing_keep_for_system(s, a, o, signed_card, &card, e) < 0)
+		return -1;
 	return cards_keep(s->cards, a, u, &card, e);
 }
 
@@ -116,13 +123,13 @@ signing_complete(const struct signing *s, const struct conf *c, struct arena *a,
 
 	if (cards_pending(s->cards, a, u, &order, e) < 0 ||
 	    pki_read_der(a, certificate, &cert, e) < 0 ||
-	    check_certificate(s, c, a, cert, e) < 0 ||
+	    signing_check_certificate(s, c, a, cert, e) < 0 ||
 	    idcard_read(a, order->xml, &ordered, e) < 0 ||
-	    check_signer(o, a, ordered, cert, e) < 0 ||
+	    signing_check_signer(o, a, ordered, cert, e) < 0 ||
 	    dsig_attach(a, order->xml, order->signed_info, value, cert, &xml, e) < 0 ||
 	    idcard_read(a, xml, &user_signed, e) < 0 ||
 	    sts_sign_card(s->sts, c, a, user_signed, cert, &sts_signed, e) < 0 ||
-	    keep(s, a, u, order, sts_signed, cert, e) < 0)
+	    keep(s, a, o, u, order, sts_signed, cert, e) < 0)
 		return -1;
 	*id = sts_signed->id;
 	return 0;

@@ -10,6 +10,7 @@ struct signing {
 	struct cards *cards;
 	struct sts *sts;
 	struct pki_revoked *revoked;
+	struct signing_systems *systems;
 };
 /* Orders a card with the data of `asked`, the card of a request; ERR_CARD_DATA when it does not suffice.
  * When an order already awaits its signature, that is what *order is (mission 2.9). For an organisation with session
@@ -33,5 +34,34 @@ int signing_complete(const struct signing *s, const struct conf *c, struct arena
  * organisation with session ids, by a session that begins. */
 int signing_exchange(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_organisation *o,
     struct slice message, const struct sts_claims *claims, struct cards_user *u, struct idcard **card, struct err *e);
+
+/* ---- system.c: cards of systems, signed with a key that the gateway keeps for their organisation */
+
+/* The keys that a process has loaded, and who is making which card. One for each process. */
+struct signing_systems;
+struct signing_systems *signing_systems_new(void);	/* NULL: no memory */
+void signing_systems_free(struct signing_systems *s);
+
+/* The key for cards like that one: of type system, level 3 or, as what is to become one, 1. A key for this very
+ * ITSystemName goes before one for any. NULL: none. */
+const struct conf_system_key *signing_system_key(const struct conf_organisation *o, struct slice type, int level,
+    struct slice system);
+
+struct signing_system {		/* the card that is wanted */
+	const struct conf_organisation *organisation;
+	const struct conf_system_key *key;
+	struct slice system, care_provider;	/* ITSystemName, CareProviderID of the request's card */
+	int64_t max_age;		/* as of cards_get */
+	int (*read)(void *ctx, struct idcard **asked, struct err *e);	/* the request's card, when one is to be made */
+	void *ctx;
+};
+/* The kept card of the system, or a new one: signed with the key, exchanged at the STS, kept. One that nears its end
+ * is renewed by the call that finds it so, while others use it. ERR_SYSTEM_KEY (the key or its certificate),
+ * ERR_SYSTEM_CARD (for now), ERR_CARD_DATA, ERR_STS_*, ERR_CACHE. */
+int signing_system(const struct signing *s, const struct conf *c, struct arena *a, const struct signing_system *w,
+    struct card **card, struct err *e);
+/* Logout of such a card; as cards_forget. Of w only organisation, system and care_provider. */
+int signing_system_forget(const struct signing *s, struct arena *a, const struct signing_system *w, struct slice *id,
+    struct err *e);
 
 #endif

@@ -1,0 +1,19 @@
+/* What the files of signing share. */
+#ifndef SIGNING_PRIVATE_H
+#define SIGNING_PRIVATE_H
+
+#include "signing.h"
+
+/* signing.c: may this certificate sign anything (chain, time, revocation), and may it sign this card (kind, CVR)? */
+int signing_check_certificate(const struct signing *s, const struct conf *c, struct arena *a, X509 *cert, struct err *e);
+int signing_check_signer(const struct conf_organisation *o, struct arena *a, const struct idcard *card, X509 *cert,
+    struct err *e);
+/* The hash of an organisation's new cards. */
+enum dsig_hash signing_hash(const struct conf_organisation *o);
+
+/* system.c: a card of a system that its client has signed is there for all of that system's calls too, when the
+ * gateway has a key for it: the newest is the one that is used. */
+int signing_keep_for_system(const struct signing *s, struct arena *a, const struct conf_organisation *o,
+    const struct idcard *made, const struct card *card, struct err *e);
+
+#endif
