@@ -391,6 +391,61 @@ read_sts(struct build *b, json_t *o)
 	s->ca_file = cstr(b, o, "ca_file");
 }
 
+/* Whether one of the certificates has that fingerprint. */
+static bool
+has_fingerprint(const struct slice *pems, size_t n, const uint8_t wanted[32])
+{
+	bool found = false;
+
+	for (size_t i = 0; !found && i < n; i++) {
+		BIO *bio = BIO_new_mem_buf(pems[i].p, (int)pems[i].n);
+		X509 *cert = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, NULL, NULL);
+		uint8_t hash[EVP_MAX_MD_SIZE];
+		found = cert != NULL && X509_digest(cert, EVP_sha256(), hash, NULL) == 1 &&
+		    memcmp(hash, wanted, 32) == 0;
+		X509_free(cert);
+		BIO_free(bio);
+	}
+	ERR_clear_error();
+	return found;
+}
+
+static void
+check_ocsp(struct build *b, const struct at *at, const struct conf_ocsp *all, size_t i)
+{
+	const struct conf_trust *t = &b->c->trust;
+	const struct at issuer = { at, "issuer", 0 };
+
+	/* misspelt, it would never be asked, and nobody would know */
+	if (!has_fingerprint(t->roots, t->nroots, all[i].issuer) &&
+	    !has_fingerprint(t->intermediates, t->nintermediates, all[i].issuer))
+		problem(b->p, &issuer, "is the fingerprint of no certificate in roots and intermediates");
+	for (size_t j = 0; j < i; j++)
+		if (memcmp(all[j].issuer, all[i].issuer, sizeof all[j].issuer) == 0)
+			problem(b->p, &issuer, "is that of ocsp_urls[%zu] too", j);
+}
+
+static const struct conf_ocsp *
+read_ocsp(struct build *b, const struct at *trust, json_t *list, size_t *n)
+{
+	struct conf_ocsp *out = room(b, json_array_size(list), sizeof *out);
+
+	*n = 0;
+	for (size_t i = 0; out != NULL && i < json_array_size(list); i++) {
+		json_t *o = json_array_get(list, i);
+		const struct at up = { trust, "ocsp_urls", 0 }, at = { &up, NULL, i };
+		struct slice issuer = conv_unhex(b->a, text(b, o, "issuer"));
+		if (issuer.n == sizeof out[i].issuer)
+			memcpy(out[i].issuer, issuer.p, issuer.n);
+		else
+			b->p->no_memory = true;
+		out[i].url = cstr(b, o, "url");
+		check_ocsp(b, &at, out, i);
+		*n = i + 1;
+	}
+	return out;
+}
+
 static void
 read_trust(struct build *b, json_t *o)
 {
@@ -402,6 +457,9 @@ read_trust(struct build *b, json_t *o)
 	t->crl_urls = cstrs(b, o, "crl_urls", &t->ncrl_urls);
 	t->crl_refresh = 60 * number(o, "crl_refresh_minutes");
 	t->crl_grace = 60 * number(o, "crl_grace_minutes");
+	t->ocsp = read_ocsp(b, &at, json_object_get(o, "ocsp_urls"), &t->nocsp);
+	if (slice_is(text(b, o, "when_unchecked"), "accept"))
+		t->unchecked_accept = 60 * number(o, "unchecked_accept_minutes");
 	t->check_revocation = flag(o, "check_revocation");
 }
 

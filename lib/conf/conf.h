@@ -85,12 +85,19 @@ struct conf_sts {
 	bool refuse_sha1;
 	const char *ca_file;
 };
+struct conf_ocsp {
+	uint8_t issuer[32];		/* SHA-256 of the issuing CA's certificate */
+	const char *url;		/* of its responder */
+};
 struct conf_trust {
 	const struct slice *roots, *intermediates;	/* PEM */
 	size_t nroots, nintermediates;
 	const char *const *crl_urls;
 	size_t ncrl_urls;
 	int64_t crl_refresh, crl_grace;		/* seconds */
+	const struct conf_ocsp *ocsp;		/* asked at signing; issuers without an entry have their list alone */
+	size_t nocsp;
+	int64_t unchecked_accept;		/* seconds; 0: what can be checked neither way is refused. Else see docs/security.md */
 	bool check_revocation;			/* default true */
 };
 struct conf {

@@ -115,6 +115,12 @@ check_auth(struct slice s)
 }
 
 static const char *
+check_unchecked(struct slice s)
+{
+	return slice_is(s, "refuse") || slice_is(s, "accept") ? NULL : "must be \"refuse\" or \"accept\"";
+}
+
+static const char *
 check_language(struct slice s)
 {
 	return slice_is(s, "da") || slice_is(s, "en") ? NULL : "must be \"da\" or \"en\"";
@@ -262,12 +268,20 @@ static const struct member sts[] = {
 	T("ca_file", OR_NULL, NULL, check_path),
 	LAST
 };
+static const struct member ocsp_url[] = {
+	T("issuer", REQUIRED, NULL, check_fingerprint),
+	T("url", REQUIRED, NULL, check_url),
+	LAST
+};
 static const struct member trust[] = {
 	LIST("roots", check_pem),
 	LIST("intermediates", check_pem),
 	LIST("crl_urls", check_url),
 	N("crl_refresh_minutes", 1, 7 * 24 * 60, 60),
 	N("crl_grace_minutes", 0, 30 * 24 * 60, 720),
+	MANY("ocsp_urls", ocsp_url),
+	T("when_unchecked", OPTIONAL, "refuse", check_unchecked),
+	N("unchecked_accept_minutes", 1, 30 * 24 * 60, 24 * 60),
 	B("check_revocation", true),
 	LAST
 };

@@ -1,6 +1,7 @@
 #include "unit.h"
 
 #include "conf.h"
+#include "conv.h"
 #include "docs.h"
 
 #define SAMPLE "docs/examples/configuration.json"
@@ -137,6 +138,8 @@ the_sample_becomes_a_configuration(void **state)
 	assert_int_equal(c->trust.nroots, 1);
 	assert_int_equal(c->trust.crl_refresh, 3600);
 	assert_int_equal(c->trust.crl_grace, 43200);
+	assert_int_equal(c->trust.nocsp, 0);
+	assert_int_equal(c->trust.unchecked_accept, 0);
 	assert_int_equal(c->pending_ttl, 600);
 	assert_int_equal(c->url_open, 30);
 	assert_int_equal(c->url_answer, 60);
@@ -287,6 +290,18 @@ every_break_of_a_rule_is_told_with_its_place(void **state)
 		{ "\"intermediates\": []", "\"intermediates\": [\"-----BEGIN EC PRIVATE KEY-----\"]", "trust.intermediates[0]: "
 		    "holds a private key: that never belongs in the configuration; replace that key\n" },
 		{ "\"intermediates\": []", "\"intermediates\": [\"\"]", "trust.intermediates[0]: must be one certificate in PEM form\n" },
+		{ "\"ocsp_urls\": []", "\"ocsp_urls\": [{\"issuer\": \"Issuing CA\", \"url\": \"http://o.example/\"}]",
+		    "trust.ocsp_urls[0].issuer: must be the SHA-256 of the certificate's DER, 64 lower-case hex digits without "
+		    "colons\n" },
+		{ "\"ocsp_urls\": []", "\"ocsp_urls\": [{}]",
+		    "trust.ocsp_urls[0].issuer: is missing\ntrust.ocsp_urls[0].url: is missing\n" },
+		{ "\"ocsp_urls\": []", "\"ocsp_urls\": [{\"url\": \"http://o.example/\", \"issuer\": "
+		    "\"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\"}]",
+		    "trust.ocsp_urls[0].issuer: is the fingerprint of no certificate in roots and intermediates\n" },
+		{ "\"when_unchecked\": \"refuse\"", "\"when_unchecked\": \"ignore\"",
+		    "trust.when_unchecked: must be \"refuse\" or \"accept\"\n" },
+		{ "\"unchecked_accept_minutes\": 1440", "\"unchecked_accept_minutes\": 0",
+		    "trust.unchecked_accept_minutes: must be a whole number from 1 to 43200\n" },
 		{ "\"times\": {", "\"times\": [], \"x\": {", "times: must be an object\nx: is not known here\n" },
 		{ "\"language\": \"da\"", "\"language\": \"da\", \"language\": \"da\"", "no JSON" },
 		{ "\"language\": \"da\"", "\"language\": \"da\",", "no JSON" },
@@ -327,6 +342,53 @@ every_break_of_a_rule_is_told_with_its_place(void **state)
 		if (!right)
 			fail_msg("row %zu (%s): %s", i, rows[i].to, problems(w));
 	}
+}
+
+/* Of the certificate that the document has as its root. */
+static const char *
+root_fingerprint(struct world *w, struct slice document, uint8_t hash[32])
+{
+	assert_ok(conf_parse(document, 0, &w->c, &w->problems, &w->e), &w->e);
+	BIO *bio = BIO_new_mem_buf(w->c->trust.roots[0].p, (int)w->c->trust.roots[0].n);
+	X509 *root = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+	assert_int_equal(X509_digest(root, EVP_sha256(), hash, NULL), 1);
+	X509_free(root);
+	BIO_free(bio);
+	conf_free(w->c);
+	w->c = NULL;
+	return conv_hex(w->a, (struct slice){ (const char *)hash, 32 }).p;
+}
+
+static void
+an_ocsp_responder_answers_for_one_ca_of_the_document(void **state)
+{
+	struct world *w = *state;
+	struct slice plain = good(w);
+	uint8_t hash[32];
+	const char *issuer = root_fingerprint(w, plain, hash);
+	struct slice one = arena_printf(w->a, "{\"issuer\": \"%s\", \"url\": \"http://o.example/ocsp\"}", issuer);
+	struct slice once = arena_printf(w->a, "\"ocsp_urls\": [%s]", one.p);
+	struct slice twice = arena_printf(w->a, "\"ocsp_urls\": [%s, %s]", one.p, one.p);
+
+	assert_ok(conf_parse(docs_with(w->a, plain, S("\"ocsp_urls\": []"), once), 0, &w->c, &w->problems, &w->e), &w->e);
+	assert_int_equal(w->c->trust.nocsp, 1);
+	assert_memory_equal(w->c->trust.ocsp[0].issuer, hash, sizeof hash);
+	assert_string_equal(w->c->trust.ocsp[0].url, "http://o.example/ocsp");
+	conf_free(w->c);
+	w->c = NULL;
+	assert_err(ERR_INVALID, conf_parse(docs_with(w->a, plain, S("\"ocsp_urls\": []"), twice), 0, &w->c, &w->problems,
+	    &w->e), &w->e);
+	assert_string_equal(problems(w), "trust.ocsp_urls[1].issuer: is that of ocsp_urls[0] too\n");
+}
+
+static void
+what_cannot_be_checked_is_accepted_only_when_asked_for(void **state)
+{
+	struct world *w = *state;
+	struct slice accept = docs_with(w->a, good(w), S("\"refuse\""), S("\"accept\""));
+
+	assert_ok(conf_parse(accept, 0, &w->c, &w->problems, &w->e), &w->e);
+	assert_int_equal(w->c->trust.unchecked_accept, 24 * 3600);
 }
 
 static void
@@ -443,6 +505,8 @@ main(void)
 		T(the_keys_of_systems_are_read),
 		T(what_is_left_out_has_its_default),
 		T(every_break_of_a_rule_is_told_with_its_place),
+		T(an_ocsp_responder_answers_for_one_ca_of_the_document),
+		T(what_cannot_be_checked_is_accepted_only_when_asked_for),
 		T(two_certificates_in_one_are_refused),
 		T(nothing_but_json_objects_are_documents),
 		T(a_secret_in_the_wrong_place_is_not_quoted),
