@@ -19,7 +19,7 @@ proxy_new(struct edge *w, struct err *e)
 	p->edge = w;
 	p->sts = sts_new(w->http);
 	p->signing = (struct signing){ .cards = w->cards, .sts = p->sts, .revoked = w->revoked,
-		.systems = signing_systems_new() };
+		.systems = signing_systems_new(), .http = w->http };
 	if (p->sts == NULL || p->signing.systems == NULL) {
 		proxy_free(p);
 		err_set(e, ERR_MEMORY, "proxy");

@@ -79,9 +79,7 @@ signing_check_certificate(const struct signing *s, const struct conf *c, struct 
 		return err_set(e, ERR_MEMORY, "trust");
 	if (pki_check_chain(trust, a, cert, clock_now(), &issuer, e) < 0)
 		return -1;
-	if (!t->check_revocation)
-		return 0;
-	return pki_revoked_check(s->revoked, cert, clock_now(), t->crl_grace, e);
+	return t->check_revocation ? signing_check_revocation(s, t, a, cert, issuer, e) : 0;
 }
 
 int

@@ -11,6 +11,7 @@ struct signing {
 	struct sts *sts;
 	struct pki_revoked *revoked;
 	struct signing_systems *systems;
+	struct http *http;		/* to OCSP responders */
 };
 /* Orders a card with the data of `asked`, the card of a request; ERR_CARD_DATA when it does not suffice.
  * When an order already awaits its signature, that is what *order is (mission 2.9). For an organisation with session
