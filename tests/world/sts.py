@@ -93,6 +93,7 @@ MODES = {
     'unsigned': 'no signature', 'broken-signature': 'the signature value is changed',
     'tampered': 'the card is changed after signing',
     'expired-card': 'ended an hour ago', 'future-card': 'begins in an hour',
+    'hour-left': 'ends in an hour', 'minute-left': 'ends in 65 seconds',
     'two-cards': 'a card of somebody else after the right one', 'no-card': 'an answer without a card',
     'wrong-status': 'the right card with a status that is not valid',
     'crl-off': '404 for CRLs; exchanges as normal',
@@ -608,6 +609,9 @@ def write_fault(fault):
                     f'</faultstring><faultactor>{escape(fault.actor)}</faultactor></soapenv:Fault>')
 
 
+ENDS_IN = {'hour-left': 3600, 'minute-left': 65}
+
+
 class Sts:
     """an STS with its key; mode is what it does wrong"""
 
@@ -618,6 +622,8 @@ class Sts:
     def sign(self, values, mode):
         start = utcnow() - datetime.timedelta(minutes=5)
         start += datetime.timedelta(hours={'expired-card': -25, 'future-card': 1.2}.get(mode, 0))
+        if mode in ENDS_IN:
+            start = utcnow() + datetime.timedelta(seconds=ENDS_IN[mode], hours=-24)
         if mode == 'unsigned':
             return write_card(values, self.name, start, '')
         signer = self.other if mode in ('wrong-key', 'forged') else self.signer
