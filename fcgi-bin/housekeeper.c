@@ -16,20 +16,18 @@ read_options(int argc, char **argv, int *code)
 		{ "config", required_argument, NULL, 'c' }, { "version", no_argument, NULL, 'v' }, { NULL, 0, NULL, 0 },
 	};
 	const char *config = "/etc/sosigw/sosigw.conf";
+	bool misused = false;
 
-	*code = 2;
 	for (int o; (o = getopt_long(argc, argv, "c:v", known, NULL)) != -1;) {
 		if (o == 'v') {
 			printf("housekeeper (SOSI-GW) %s\n", SOSIGW_VERSION);
 			*code = 0;
 			return NULL;
 		}
-		if (o != 'c')
-			optind = argc + 1;	/* getopt has said what is wrong */
-		else
-			config = optarg;
+		config = o == 'c' ? optarg : config;
+		misused |= o != 'c';
 	}
-	if (optind != argc) {
+	if (misused || optind != argc) {
 		fputs("usage: housekeeper [--config FILE]\n", stderr);
 		return NULL;
 	}
@@ -69,7 +67,7 @@ keep_house(const char *config, const sigset_t *signals, struct err *e)
 int
 main(int argc, char **argv)
 {
-	int code;
+	int code = 2;
 	const char *config = read_options(argc, argv, &code);
 	struct err e = { 0 };
 	sigset_t signals;
