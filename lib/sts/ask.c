@@ -131,7 +131,7 @@ int
 sts_ask(struct sts *s, const struct conf_sts *conf, enum sts_service service, struct arena *a,
     struct slice request, struct slice *answer, struct err *e)
 {
-	struct http_small got;
+	struct http_small got = { .status = 0 };
 
 	if (exchange_anywhere(s, conf, service, a, request, &got, e) < 0)
 		return -1;
