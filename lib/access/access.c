@@ -119,6 +119,7 @@ fits(const struct conf_client *client, const struct access_evidence *seen, const
 
 	switch (client->auth) {
 	case CONF_AUTH_SECRET:
+		/* first, so that it is compared whatever else does not fit (test_same_path) */
 		return has_secret(client, claim) && claim->has_secret && named && here;
 	case CONF_AUTH_ADDRESS:
 		return here && !claim->has_secret;

@@ -26,4 +26,18 @@ int access_new_secret(struct arena *a, struct slice *secret, struct slice *store
 /* SHA-256 of a PEM certificate's DER in lower hex, as the configuration holds it; absent when it is none. */
 struct slice access_fingerprint(struct arena *a, struct slice pem);
 
+/* ---- failures.c: refusals by address, so that they cost little however many there are */
+
+#define ACCESS_FAILURES_TOLD 20
+#define ACCESS_FAILURES_WINDOW_MS 60000
+struct access_failures;
+struct access_failures *access_failures_new(void);	/* one for each process; NULL: no memory */
+void access_failures_free(struct access_failures *f);
+/* One more refusal of that address, at `now` (clock_mono_ms). true: it is to be logged and audited by itself. false: it
+ * is only counted, and will be part of a sum. what: comes back with the sum. Threads may call. */
+bool access_failure(struct access_failures *f, struct slice address, int what, int64_t now);
+/* The next sum that is due; false: none. Costs nothing when there is none. INT64_MAX for all of them, at the end. */
+struct access_sum { char address[48]; uint64_t count; int64_t since_ms; int what; };
+bool access_failures_sum(struct access_failures *f, int64_t now, struct access_sum *out);
+
 #endif

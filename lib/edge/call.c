@@ -5,6 +5,8 @@
 #include "conv.h"
 #include "log.h"
 
+#include <stdio.h>
+
 #define FAULT_MAX (64u << 10)
 
 static struct access_evidence
@@ -39,8 +41,10 @@ edge_begin(struct edge *w, struct req *r, enum audit_kind kind, struct edge_call
 	int rc = access_identify(c->conf, &seen, c->arena, &c->caller, &c->err);
 	if (c->caller.address.p != NULL)
 		c->event.address = c->caller.address;
-	if (rc < 0)
+	if (rc < 0) {
+		c->only_counted = !access_failure(w->failures, c->event.address, (int)kind, c->started);
 		return -1;
+	}
 	c->event.client = c->caller.client->id;
 	c->event.organisation = c->caller.organisation->id;
 	return 0;
@@ -130,8 +134,9 @@ edge_fault(struct edge_call *c, struct slice header)
 	struct err failed = { .kind = ERR_NONE };
 	struct buf b;
 
-	log_err(c->err.kind == ERR_INTERNAL || c->err.kind == ERR_MEMORY ? LOG_ERROR : LOG_INFO, "fault",
-	    req_id(c->req), &c->err);
+	if (!c->only_counted)
+		log_err(c->err.kind == ERR_INTERNAL || c->err.kind == ERR_MEMORY ? LOG_ERROR : LOG_INFO, "fault",
+		    req_id(c->req), &c->err);
 	buf_init(&b, FAULT_MAX);
 	soap_write_fault(&b, &c->err, req_id(c->req), c->conf == NULL || c->conf->danish, header);
 	/* DGWS: faults are HTTP 500; only a wrong method has a status of its own */
@@ -152,6 +157,25 @@ status_of(enum err_kind kind)
 }
 
 void
+edge_audit_sums(struct edge *w, int64_t now)
+{
+	struct access_sum sum;
+	char words[60];
+
+	while (access_failures_sum(w->failures, now, &sum)) {
+		struct err failed = { .kind = ERR_NONE };
+		snprintf(words, sizeof words, "%llu more refusals", (unsigned long long)sum.count);
+		const struct audit_event ev = {
+			.kind = (enum audit_kind)sum.what, .status = AUDIT_REFUSED, .time_ms = sum.since_ms,
+			.address = slice_of(sum.address), .operation = slice_of(words),
+			.reason = slice_of(err_name(ERR_CLIENT_UNKNOWN)),
+		};
+		if (audit_write(w->audit, &ev, &failed) < 0)
+			log_err(LOG_ERROR, "audit", (struct slice){ NULL, 0 }, &failed);
+	}
+}
+
+void
 edge_end(struct edge_call *c)
 {
 	struct err failed = { .kind = ERR_NONE };
@@ -163,8 +187,9 @@ edge_end(struct edge_call *c)
 	ev->duration_ms = clock_mono_ms() - c->started;
 	ev->bytes_in = req_bytes_in(c->req);
 	ev->bytes_out = req_bytes_out(c->req);
-	if (audit_write(c->edge->audit, ev, &failed) < 0)
+	if (!c->only_counted && audit_write(c->edge->audit, ev, &failed) < 0)
 		log_err(LOG_ERROR, "audit", req_id(c->req), &failed);
+	edge_audit_sums(c->edge, clock_mono_ms());
 	if (c->conf != NULL)
 		conf_release(c->edge->live, c->conf);
 }

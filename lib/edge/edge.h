@@ -22,6 +22,7 @@ struct edge {
 	struct pki_revoked *revoked;
 	struct cards *cards;
 	struct http *http;
+	struct access_failures *failures;
 };
 /* Reads the static file and opens all of it; nothing needs a neighbour to be there. */
 int edge_open(struct edge *w, const char *config_file, const char *program, struct err *e);
@@ -47,6 +48,7 @@ struct edge_call {
 	struct err err;
 	int64_t started;		/* clock_mono_ms */
 	bool opened;			/* an AUDIT_OPEN record stands in the journal */
+	bool only_counted;		/* one of many refusals of an address: neither logged nor audited by itself */
 };
 /* Holds the configuration and tells who calls (ERR_CLIENT_UNKNOWN, ERR_CONFIG). Follow with edge_end whatever
  * the outcome. */
@@ -67,6 +69,8 @@ int edge_answer(struct edge_call *c, struct slice xml);
 void edge_fault(struct edge_call *c, struct slice header);
 /* Completes the audit event (from c->err) and lets go of the configuration. */
 void edge_end(struct edge_call *c);
+/* Audits the sums of refusals that were only counted, when any is due at `now` (clock_mono_ms); INT64_MAX: all. */
+void edge_audit_sums(struct edge *w, int64_t now);
 /* The worker is too busy: a fault at once. For fcgi_conf.refuse; ctx is the struct edge. */
 void edge_refuse_busy(struct edge *w, struct req *r);
 

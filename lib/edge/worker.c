@@ -63,8 +63,9 @@ edge_open(struct edge *w, const char *config_file, const char *program, struct e
 	    open_cache(w, e) < 0 || open_cards(w, e) < 0)
 		return -1;
 	w->http = http_new(w->file->threads);
-	if (w->http == NULL)
-		return err_set(e, ERR_MEMORY, "http");
+	w->failures = access_failures_new();
+	if (w->http == NULL || w->failures == NULL)
+		return err_set(e, ERR_MEMORY, "http and failures");
 	w->audit = audit_open(w->file->journal, w->file->server, program, w->file->journal_sync, e);
 	if (w->audit == NULL)
 		return -1;
@@ -77,8 +78,11 @@ edge_close(struct edge *w)
 {
 	if (w->live != NULL)
 		conf_live_stop(w->live);
-	if (w->audit != NULL)
+	if (w->audit != NULL) {
+		edge_audit_sums(w, INT64_MAX);
 		audit_close(w->audit);
+	}
+	access_failures_free(w->failures);
 	http_free(w->http);
 	if (w->cards != NULL)
 		cards_free(w->cards);
