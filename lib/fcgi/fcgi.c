@@ -14,9 +14,10 @@
  * A connection is in exactly one list, or in the hands of one thread. All lists are under one lock. Its
  * descriptor is registered once and armed for one event; who holds the connection need not fear another event.
  *
- * Stop: the listening socket is emptied and closed, idle connections are closed (Apache notices when it
- * begins its next request there, and takes another worker), running and waiting requests are served, and their
- * connections closed after the answer. */
+ * Stop: the listening socket is emptied and closed, running and waiting requests are served, and connections are closed
+ * when nothing is asked on them. Apache notices when it begins its next request there, and takes another
+ * worker; a request that it has begun it can only repeat without the body already sent. So
+ * what has arrived is served, and a connection is shut for reading before the last look whether something has. */
 #include "fcgi.h"
 
 #include "clock.h"
@@ -44,7 +45,7 @@
 #define BACKLOG 4096		/* connect to a unix socket never times out: room for all of Apache's threads */
 #define STACK_BYTES (512 * 1024)
 #define SEND_SECONDS 60		/* for a web server that does not take a byte of its answer */
-#define LINGER_MS 5000
+#define STALE_MS 500		/* at stop: for a web server that still sends a body which was answered */
 #define RESERVE_THREADS 2
 #define RESERVE_QUEUE 512
 #define ACCEPT_PAUSE_MS 50	/* when descriptors have run out */
@@ -54,6 +55,7 @@ struct conn {
 	struct conn *prev, *next;
 	struct list *in;	/* NULL: a thread has it */
 	int fd;
+	bool stale;		/* the rest of an answered body may come */
 	int64_t since;		/* when it came into its list */
 };
 
@@ -87,7 +89,7 @@ struct fcgi {
 	struct fcgi_conf conf;
 	int listen_fd, epoll_fd, wake_fd;
 	pthread_mutex_t lock;
-	struct list idle, lingering;
+	struct list idle;
 	struct pool pool, reserve;
 	int64_t accept_again;	/* 0: accepting */
 	bool stopping, quit;	/* under lock */
@@ -100,7 +102,10 @@ struct fcgi {
 static void
 list_put(struct list *l, struct conn *c)
 {
-	*c = (struct conn){ .prev = l->last, .in = l, .fd = c->fd, .since = clock_mono_ms() };
+	c->prev = l->last;
+	c->next = NULL;
+	c->in = l;
+	c->since = clock_mono_ms();
 	*(l->last == NULL ? &l->first : &l->last->next) = c;
 	l->last = c;
 }
@@ -142,17 +147,37 @@ wake_dispatcher(struct fcgi *f)
 	(void)n;	/* full means that it will wake anyhow */
 }
 
+static bool
+has_bytes(const struct conn *c)
+{
+	char byte;
+
+	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+}
+
+/* At stop: whether a connection must stay a while. A request that has come, or begun to come, is served; on a unix
+ * socket nothing more can come after this, as the web server's next write fails. A stale one waits
+ * until the web server has seen its answer. */
+static bool
+is_wanted_still(const struct conn *c)
+{
+	if (c->stale || has_bytes(c))
+		return true;
+	shutdown(c->fd, SHUT_RD);
+	return has_bytes(c);
+}
+
 /* A connection whose request is over. */
 static void
 settle(struct fcgi *f, struct conn *c, enum serve_end end)
 {
-	struct epoll_event ev = { .data.ptr = c };
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data.ptr = c };
 
-	if (end == SERVE_CLOSE || (end == SERVE_KEEP && f->stopping)) {
+	c->stale = end == SERVE_STALE;
+	if (end == SERVE_CLOSE || (f->stopping && !is_wanted_still(c))) {
 		conn_close(c);
 	} else {
-		list_put(end == SERVE_KEEP ? &f->idle : &f->lingering, c);
-		ev.events = end == SERVE_KEEP ? EPOLLIN | EPOLLRDHUP | EPOLLONESHOT : EPOLLIN;
+		list_put(&f->idle, c);
 		if (epoll_ctl(f->epoll_fd, EPOLL_CTL_MOD, c->fd, &ev) < 0)
 			conn_close(c);
 	}
@@ -192,10 +217,10 @@ run_thread(void *arg)
 	for (struct conn *c; (c = next_job(t)) != NULL; ) {
 		p->busy++;
 		pthread_mutex_unlock(&f->lock);
-		enum serve_end end = req_serve(t->req, c->fd, &p->limits, p->handle, f->conf.ctx);
+		enum serve_end end = req_serve(t->req, c->fd, c->stale, &p->limits, p->handle, f->conf.ctx);
 		pthread_mutex_lock(&f->lock);
 		p->busy--;
-		p->served++;
+		p->served += req_was_served(t->req);
 		settle(f, c, end);
 	}
 	pthread_mutex_unlock(&f->lock);
@@ -363,23 +388,11 @@ accept_all(struct fcgi *f)
 static void
 ready(struct fcgi *f, struct conn *c)
 {
-	char byte;
-
 	list_take(c);
-	if (recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 1)
+	if (!has_bytes(c))
 		conn_close(c);
 	else if (!offer(&f->pool, c))
 		refuse(f, c);
-}
-
-static void
-read_away(struct conn *c)
-{
-	char trash[65536];
-	ssize_t n = recv(c->fd, trash, sizeof trash, MSG_DONTWAIT);
-
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-		conn_close(c);
 }
 
 static void
@@ -396,12 +409,8 @@ handle_event(struct fcgi *f, void *what)
 		(void)got;
 		return;
 	}
-	struct conn *c = what;
 	pthread_mutex_lock(&f->lock);
-	if (c->in == &f->idle)
-		ready(f, c);
-	else
-		read_away(c);
+	ready(f, what);
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -415,7 +424,7 @@ expire(struct fcgi *f, int64_t now)
 		f->pool.nwaiting--;
 		refuse(f, c);
 	}
-	for (struct conn *c; (c = f->lingering.first) != NULL && now - c->since >= LINGER_MS; )
+	for (struct conn *c; f->stopping && (c = f->idle.first) != NULL && now - c->since >= STALE_MS; )
 		conn_close(c);
 	pthread_mutex_unlock(&f->lock);
 	if (f->accept_again != 0 && now >= f->accept_again)
@@ -433,7 +442,7 @@ until(int64_t when, int64_t now, int so_far)
 static int
 next_timeout(struct fcgi *f, int64_t now)
 {
-	int ms = TICK_MS;	/* a connection may begin to linger while we wait; this is soon enough for it */
+	int ms = f->stopping ? STALE_MS / 5 : TICK_MS;
 
 	pthread_mutex_lock(&f->lock);
 	if (f->pool.waiting.first != NULL)
@@ -475,11 +484,15 @@ begin_stop(struct fcgi *f)
 	pthread_mutex_lock(&f->lock);
 	f->stopping = true;
 	pthread_mutex_unlock(&f->lock);
-	/* requests that lie there already go the usual way; bounded, as what lingers can bring events for ever */
+	/* requests that lie there already go the usual way; bounded, as an old body can bring events for long */
 	for (int i = 0; i < 1000 && turn(f, 0) > 0; i++)
 		;
 	pthread_mutex_lock(&f->lock);
-	close_all(&f->idle);
+	for (struct conn *c = f->idle.first, *after; c != NULL; c = after) {
+		after = c->next;
+		if (!is_wanted_still(c))	/* else its event comes */
+			conn_close(c);
+	}
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -498,7 +511,7 @@ static bool
 is_done(struct fcgi *f)
 {
 	pthread_mutex_lock(&f->lock);
-	bool done = is_at_rest(&f->pool) && is_at_rest(&f->reserve) && f->lingering.first == NULL;
+	bool done = is_at_rest(&f->pool) && is_at_rest(&f->reserve) && f->idle.first == NULL;
 	pthread_mutex_unlock(&f->lock);
 	return done;
 }
@@ -511,7 +524,7 @@ drain_all(struct fcgi *f, unsigned drain_ms, struct err *e)
 	while (!is_done(f) && clock_mono_ms() < end)
 		turn(f, until(end, clock_mono_ms(), TICK_MS));
 	pthread_mutex_lock(&f->lock);
-	close_all(&f->lingering);
+	close_all(&f->idle);
 	close_all(&f->pool.waiting);
 	close_all(&f->reserve.waiting);
 	f->pool.nwaiting = f->reserve.nwaiting = 0;

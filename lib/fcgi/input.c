@@ -117,14 +117,21 @@ give_up(struct input *in, const char *why)
 	return -1;
 }
 
-/* Receives what there is, at least a byte, behind what the buffer holds. */
 static int
-receive(struct input *in, int ms)
+fell_silent(struct input *in)
+{
+	in->silent = true;
+	return give_up(in, "the web server sent nothing for too long");
+}
+
+/* Receives what there is, at least a byte and at most `most`, behind what the buffer holds. 1 when nothing comes in ms. */
+static int
+receive(struct input *in, size_t most, int ms)
 {
 	struct pollfd readable = { in->fd, POLLIN, 0 };
 
 	for (;;) {
-		ssize_t n = recv(in->fd, in->buf + in->end, sizeof in->buf - in->end, MSG_DONTWAIT);
+		ssize_t n = recv(in->fd, in->buf + in->end, most, MSG_DONTWAIT);
 		if (n > 0) {
 			in->end += (size_t)n;
 			return 0;
@@ -137,43 +144,11 @@ receive(struct input *in, int ms)
 			return give_up(in, "the connection broke");
 		int rc = poll(&readable, 1, ms);
 		if (rc == 0)
-			return give_up(in, "the web server sent nothing for too long");
+			return 1;
 		if (rc < 0 && errno != EINTR)
 			return give_up(in, "the connection cannot be watched");
 	}
 }
-
-struct slice
-input_head(struct input *in, int fd, unsigned ms)
-{
-	const struct slice none = { NULL, 0 };
-	int64_t end = clock_mono_ms() + ms;
-	ssize_t head = 0;
-
-	in->fd = fd;
-	in->at = in->end = in->content = in->padding = 0;
-	in->ended = false;
-	in->broken = NULL;
-	while (head == 0) {
-		int64_t left = end - clock_mono_ms();
-		if (in->end == sizeof in->buf)
-			in->broken = "its parameters are too long";
-		else if (receive(in, left < 0 ? 0 : (int)left) == 0)
-			head = head_check(in->buf, in->end);
-		if (in->broken != NULL)
-			return none;
-	}
-	if (head < 0) {
-		in->broken = "not FastCGI";
-		return none;
-	}
-	in->id = (unsigned)word(in->buf + 2);
-	in->at = (size_t)head;
-	in->padding = in->buf[head - 2];	/* of the last record, which has nothing else */
-	return (struct slice){ (const char *)in->buf, (size_t)head };
-}
-
-/* ---- the body */
 
 /* At least n bytes stand at in->at. */
 static int
@@ -188,29 +163,112 @@ need(struct input *in, size_t n, int ms)
 			in->end -= in->at;
 			in->at = 0;
 		}
-		if (receive(in, ms) < 0)
-			return -1;
+		int rc = receive(in, in->exact ? n - in->end : sizeof in->buf - in->end, ms);
+		if (rc != 0)
+			return rc < 0 ? -1 : fell_silent(in);
 	}
 	return 0;
 }
 
-static int
-skip_padding(struct input *in, int ms)
+static size_t
+least(size_t a, size_t b)
 {
-	while (in->padding > 0) {
-		if (need(in, 1, ms) < 0)
+	return a < b ? a : b;
+}
+
+/* Passes over *left bytes. */
+static int
+skip(struct input *in, size_t *left, int ms)
+{
+	while (*left > 0) {
+		if (in->at == in->end && need(in, in->exact ? least(*left, sizeof in->buf) : 1, ms) < 0)
 			return -1;
-		size_t k = in->end - in->at < in->padding ? in->end - in->at : in->padding;
+		size_t k = least(in->end - in->at, *left);
 		in->at += k;
-		in->padding -= k;
+		*left -= k;
 	}
 	return 0;
 }
+
+/* ---- a request begins */
+
+/* 1: at the BEGIN_REQUEST of the next request; 0: nothing more has come; -1: broken. */
+static int
+skip_stale(struct input *in, int64_t end)
+{
+	for (;;) {
+		if (in->at == in->end) {
+			in->at = in->end = 0;
+			int rc = receive(in, sizeof in->buf, 0);
+			if (rc != 0)
+				return rc < 0 ? -1 : 0;
+		}
+		int64_t left = end - clock_mono_ms();
+		if (left <= 0)
+			return give_up(in, "an answered request goes on");
+		if (need(in, HEADER, (int)left) < 0)
+			return -1;
+		const uint8_t *h = in->buf + in->at;
+		if (h[0] == 1 && h[1] == BEGIN_REQUEST)
+			return 1;
+		if (h[0] != 1 || h[1] != STDIN)
+			return give_up(in, "a record that is no part of the body came");
+		in->content = word(h + 4) + h[6];
+		in->at += HEADER;
+		if (skip(in, &in->content, (int)left) < 0)
+			return -1;
+	}
+}
+
+/* What stands at in->at goes to the front; then until the head is whole. */
+static ssize_t
+collect_head(struct input *in, int64_t end)
+{
+	memmove(in->buf, in->buf + in->at, in->end - in->at);
+	in->end -= in->at;
+	in->at = 0;
+	for (;;) {
+		ssize_t head = head_check(in->buf, in->end);
+		if (head < 0)
+			return give_up(in, "not FastCGI");
+		if (head > 0)
+			return head;
+		if (in->end == sizeof in->buf)
+			return give_up(in, "its parameters are too long");
+		int64_t left = end - clock_mono_ms();
+		int rc = receive(in, sizeof in->buf - in->end, left < 0 ? 0 : (int)left);
+		if (rc != 0)
+			return rc < 0 ? -1 : fell_silent(in);
+	}
+}
+
+struct slice
+input_head(struct input *in, int fd, unsigned ms, bool stale)
+{
+	const struct slice none = { NULL, 0 };
+	int64_t end = clock_mono_ms() + ms;
+
+	in->fd = fd;
+	in->at = in->end = in->content = in->padding = 0;
+	in->ended = in->exact = in->silent = false;
+	in->broken = NULL;
+	if (stale && skip_stale(in, end) <= 0)
+		return none;
+	ssize_t head = collect_head(in, end);
+	if (head < 0)
+		return none;
+	in->id = (unsigned)word(in->buf + 2);
+	in->at = (size_t)head;
+	in->padding = in->buf[head - 2];	/* of the last record, which has nothing else */
+	return (struct slice){ (const char *)in->buf, (size_t)head };
+}
+
+/* ---- the body */
 
 static int
 next_record(struct input *in, int ms)
 {
-	if (skip_padding(in, ms) < 0 || need(in, HEADER, ms) < 0)
+	if (skip(in, &in->padding, ms) < 0 || need(in, HEADER, ms) < 0)
 		return -1;
 	const uint8_t *h = in->buf + in->at;
 	if (h[0] != 1 || word(h + 2) != in->id || (h[1] != STDIN && h[1] != ABORT_REQUEST))
@@ -220,7 +278,7 @@ next_record(struct input *in, int ms)
 	in->content = word(h + 4);
 	in->padding = h[6];
 	in->at += HEADER;
-	if (in->content == 0 && skip_padding(in, ms) < 0)
+	if (in->content == 0 && skip(in, &in->padding, ms) < 0)
 		return -1;
 	in->ended = in->content == 0;
 	return 0;
@@ -237,8 +295,7 @@ input_read(struct input *in, void *out, size_t n, int ms)
 	if (in->broken == NULL && in->ended)
 		return 0;
 	if (in->broken == NULL && need(in, 1, ms) == 0) {
-		size_t k = in->end - in->at < in->content ? in->end - in->at : in->content;
-		k = k < n ? k : n;
+		size_t k = least(least(in->end - in->at, in->content), n);
 		memcpy(out, in->buf + in->at, k);
 		in->at += k;
 		in->content -= k;
@@ -253,4 +310,23 @@ bool
 input_is_clean(const struct input *in)
 {
 	return in->ended && in->at == in->end;
+}
+
+int
+input_settle(struct input *in, int ms)
+{
+	if (in->silent) {	/* that is no reason any more */
+		in->silent = false;
+		in->broken = NULL;
+	}
+	in->exact = true;
+	while (in->broken == NULL) {
+		if (skip(in, &in->content, ms) < 0 || skip(in, &in->padding, ms) < 0)
+			return -1;
+		if (in->at == in->end)
+			return 0;
+		if (in->ended || next_record(in, ms) < 0)
+			return -1;
+	}
+	return -1;
 }

@@ -8,9 +8,11 @@
  *
  * What to know before changing the end of a request:
  * - Apache writes the body while it polls for the answer. When we close with its bytes unread, its next write fails and
- *   it answers 503 instead of passing on our answer. So the body is read to its end, within limits; beyond
- *   them the answer is finished, our side shut, and fcgi.c reads away what still comes for a while.
- * - A connection with unread body is never used again, so that no request can begin in the middle of another.
+ *   it answers 503 instead of passing on our answer. So the body is read away before the end, within limits.
+ * - What is longer is left. Apache stops writing when it sees our END_REQUEST, and at once gives the connection to
+ *   its next request. Closing it then would hit that one (it did: 8 of 25,000 requests, one of them repeated without
+ *   its body). So the connection is left at the border of two records, and the rest of the old body is
+ *   passed over when the next BEGIN_REQUEST is looked for: nothing of one request can be taken for another's.
  * - Nothing may be written after a cut: Apache takes END_REQUEST for the proper end of the answer. */
 #include "serve.h"
 
@@ -42,7 +44,7 @@ struct req {
 	struct slice id;
 	int64_t length;			/* -1: not known */
 	uint64_t bytes_in, bytes_out;
-	bool answered, cut;
+	bool served, answered, cut;
 	bool body_broken;
 };
 
@@ -346,23 +348,34 @@ finish(struct req *r, const struct serve_limits *limits)
 		return SERVE_CLOSE;
 	}
 	bool drained = drain(r, limits);
+	bool settled = drained || input_settle(&r->in, (int)limits->drain_ms) == 0;
 	bool wanted = r->rq.keepConnection != 0;
 	/* | and not ||: both have to be closed, and the second writes END_REQUEST */
 	bool failed = (FCGX_FClose(r->rq.err) | FCGX_FClose(r->rq.out)) != 0;
 	FCGX_Free(&r->rq, 0);
-	if (failed)
+	if (failed || !settled || (drained && !wanted))
 		return SERVE_CLOSE;
 	if (drained)
-		return wanted ? SERVE_KEEP : SERVE_CLOSE;
-	shutdown(fd, SHUT_WR);
-	return SERVE_LINGER;
+		return SERVE_KEEP;
+	if (!wanted)
+		shutdown(fd, SHUT_WR);	/* the web server closes when it has the answer */
+	return SERVE_STALE;
+}
+
+bool
+req_was_served(const struct req *r)
+{
+	return r->served;
 }
 
 enum serve_end
-req_serve(struct req *r, int fd, const struct serve_limits *limits, fcgi_handler *handle, void *ctx)
+req_serve(struct req *r, int fd, bool stale, const struct serve_limits *limits, fcgi_handler *handle, void *ctx)
 {
-	struct slice head = input_head(&r->in, fd, limits->head_ms);
+	struct slice head = input_head(&r->in, fd, limits->head_ms, stale);
 
+	r->served = false;
+	if (head.p == NULL && r->in.broken == NULL)
+		return SERVE_STALE;
 	if (head.p == NULL) {
 		if (r->in.broken[0] != '\0')
 			log_msg(LOG_WARN, "fastcgi", "request dropped: %s", r->in.broken);
@@ -372,6 +385,7 @@ req_serve(struct req *r, int fd, const struct serve_limits *limits, fcgi_handler
 		renew_pair(r);
 		return SERVE_CLOSE;
 	}
+	r->served = true;
 	if (prepare(r) == 0) {
 		handle(ctx, r);
 		if (!r->answered && !r->cut) {
