@@ -7,8 +7,8 @@
 Any POST under /sts/services/ is an exchange: the card in the request is checked as the real one checks (form,
 signature, chain, times, CRL, CVR, CPR, authorisation) and comes back rewritten and signed with DIR/<signer>.key, or
 a fault does, with the published texts where there are any. /sts/services/BST2SOSI takes a bootstrap token of DIR/idp.pem
-instead, in clear or encrypted for the STS, in a message signed by an organisation or function, and gives a level 4 card. GET /crl/... serves DIR/crl, the addresses in the test
-certificates. DIR is what testca.py makes. Signature and chain are checked here with lxml and python-cryptography
+instead, in clear or encrypted for the STS, in a message signed by an organisation or function, and gives a level 4 card. GET /crl/...
+serves DIR/crl, and POST /crl/ocsp is an OCSP responder (ocsp.py): the addresses in the test certificates. DIR is what testca.py makes. Signature and chain are checked here with lxml and python-cryptography
 alone: nothing is shared with the code under test.
 
 With --control tests can make it misbehave:
@@ -44,6 +44,8 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.x509.oid import ObjectIdentifier
 from lxml import etree
+
+import ocsp
 
 SOAP = 'http://schemas.xmlsoap.org/soap/envelope/'
 WSSE = 'http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd'
@@ -98,6 +100,7 @@ MODES = {
     'wrong-status': 'the right card with a status that is not valid',
     'crl-off': '404 for CRLs; exchanges as normal',
     'crl-garbage': 'something else for CRLs', 'crl-silent': 'CRLs never come',
+    **ocsp.MODES,
 }
 
 
@@ -708,7 +711,7 @@ class Control:
         self.settings = {'mode': 'normal'}
         self.left = None
         self.changes = 0
-        self.counts = {'exchanges': 0, 'issued': 0, 'faults': 0, 'open': 0, 'crl': {}}
+        self.counts = {'exchanges': 0, 'issued': 0, 'faults': 0, 'open': 0, 'crl': {}, 'ocsp': 0}
         self.last = b''
 
     def set(self, settings):
@@ -787,6 +790,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             except (ValueError, AttributeError) as e:
                 return self.answer(400, f'{e}\n', 'text/plain')
             return self.answer_json(self.server.control.show())
+        if self.path == '/crl/ocsp':
+            return self.post_ocsp(body)
         if not self.path.startswith('/sts/services/'):
             return self.answer(404, 'not here\n', 'text/plain')
         settings = self.server.control.take(body)
@@ -824,6 +829,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         status = 304 if self.unchanged(headers[0][1], modified) else 200
         self.server.control.count_crl(status)
         return self.answer(status, data, 'application/pkix-crl', headers)
+
+    def post_ocsp(self, body):
+        mode = self.server.control.settings['mode']
+        self.server.control.count('ocsp')
+        if mode == 'ocsp-silent':
+            return self.hold()
+        if mode == 'ocsp-off':
+            return self.answer(404, 'not here\n', 'text/plain')
+        if mode == 'ocsp-garbage':
+            return self.answer(200, '<html>maintenance</html>', 'text/html')
+        return self.answer(200, ocsp.answer(self.server.sts.world.path, body, mode), 'application/ocsp-response')
 
     def unchanged(self, etag, modified):
         if self.headers.get('If-None-Match'):

@@ -477,6 +477,46 @@ def crls_come_with_an_etag_and_can_fail():
         equal(F.http_sts.get(path).status, 404, path)
 
 
+def ask_ocsp(name, which):
+    """what openssl makes of the responder's answer"""
+    r = run('openssl', 'ocsp', '-issuer', F.world.path(f'{which}-ca.pem'), '-cert', F.world.cert(name), '-url',
+            F.sts.url + '/crl/ocsp', '-CAfile', F.world.path('roots.pem'), '-verify_other',
+            F.world.path('intermediates.pem'), '-no_nonce')
+    return r.stdout + r.stderr
+
+
+@test
+def the_ocsp_responder_answers_for_both_cas():
+    testca('issue', 'voces-quietly', 'voces')
+    testca('revoke', 'voces-quietly', '--not-listed')
+    for name, which, want in (('moces', 'oces2', 'good'), ('voces3', 'oces3', 'good'),
+                              ('moces-revoked', 'oces2', 'revoked'), ('voces-quietly', 'oces2', 'revoked')):
+        said = ask_ocsp(name, which)
+        assert f'.pem: {want}' in said and 'Response verify OK' in said, f'{name}: {said}'
+    assert 'certificate revoked' not in openssl_verify('voces-quietly')
+    testca('crl')
+    assert 'certificate revoked' in openssl_verify('voces-quietly')
+
+
+@test
+def the_ocsp_responder_can_be_wrong():
+    for name, want in (('ocsp-off', 'Error querying OCSP responder'), ('ocsp-garbage', 'Error'),
+                       ('ocsp-old', 'status expired'), ('ocsp-unknown', 'unknown'), ('ocsp-try-later', 'trylater'),
+                       ('ocsp-wrong-signer', 'Response Verify Failure')):
+        with mode(name):
+            said = ask_ocsp('moces', 'oces2')
+            assert want in said, f'{name}: {said}'
+            assert not issue().parse().fault
+
+
+@test
+def lists_can_be_too_old():
+    testca('crl', '--ended', '90')
+    assert 'CRL has expired' in openssl_verify('moces')
+    testca('crl')
+    assert 'OK' in openssl_verify('moces')
+
+
 @test
 def the_sts_signs_with_sha256_by_switch():
     with c.Process(os.path.join(HERE, 'sts.py'), '--port', '0', '--world', F.folder, '--hash', 'sha256', '--tls', 'tls',

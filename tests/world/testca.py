@@ -3,11 +3,15 @@
 
     testca.py DIR [--crl-url URLBASE]   make everything in DIR; does nothing when it is there already
     testca.py DIR revoke NAME           put the certificate NAME on its issuer's CRL
+                        --not-listed    or let the OCSP responder alone know; the next CRLs name it
     testca.py DIR crl                   make fresh CRLs
+                        --ended MINUTES whose successors were due so long ago
+    testca.py DIR issue NAME LIKE       another certificate for the person and the key of LIKE
 
 DIR/NAME.pem .key .p12 (password Test1234) for each name in leaves(); roots.pem and intermediates.pem hold
 the OCES CAs; tls-ca.pem is the separate CA of the TLS certificates; crl/ is what the URLBASE should serve.
-persons.json and authorisations.json are what the test STS knows about people.
+persons.json and authorisations.json are what the test STS knows about people. ocsp-oces2 and ocsp-oces3 answer for the
+CAs (ocsp.py), ocsp-foreign for the stranger.
 
 python-cryptography 38 cannot sign certificates with RSASSA-PSS, as the OCES3 CAs do. So every certificate is built
 with the ordinary algorithm; pss() then puts the other algorithm identifier in and signs again.
@@ -200,6 +204,17 @@ def make_leaf(ca, key, subject, url, policy_oid, start, end, email):
     return ca.sign(b)
 
 
+def make_responder(ca, key):
+    """a delegate that answers OCSP requests for its CA"""
+    b = builder(name([(NameOID.COUNTRY_NAME, 'DK')], [(NameOID.COMMON_NAME, 'Sosigw Test OCSP Responder')]),
+                ca.cert.subject, key.public_key(), secrets.randbits(63), now() - DAY, now() + 730 * DAY) \
+        .add_extension(key_usage('digital_signature'), True) \
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), False) \
+        .add_extension(x509.OCSPNoCheck(), False) \
+        .add_extension(authority_key(ca.claimed_key), False)
+    return ca.sign(b)
+
+
 def make_tls(ca, key, cn, usage, names):
     start = now() - DAY
     b = builder(name([(NameOID.COUNTRY_NAME, 'DK')], [(NameOID.COMMON_NAME, cn)]), ca.cert.subject,
@@ -249,12 +264,13 @@ def leaves():
 
 
 CAS = ('oces2-root', 'oces2-ca', 'oces3-root', 'oces3-ca')
+RESPONDERS = {'ocsp-oces2': 'oces2-ca', 'ocsp-oces3': 'oces3-ca', 'ocsp-foreign': 'foreign-ca'}
 
 
 def make_keys(table):
     """all RSA keys at once: making them is nearly all the time this takes, and it runs outside Python's lock"""
     sizes = {ca: 3072 for ca in CAS}
-    sizes.update({'foreign-root': 2048, 'foreign-ca': 2048})
+    sizes.update({n: 2048 for n in ('foreign-root', 'foreign-ca', *RESPONDERS)})
     sizes.update({leaf: 3072 if row[0] == 'oces3' else 2048 for leaf, row in table.items()})
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs = {n: pool.submit(rsa.generate_private_key, 65537, size) for n, size in sizes.items()}
@@ -320,12 +336,12 @@ def write_json(path, value):
     write(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + '\n')
 
 
-def write_crls(d, state):
+def write_crls(d, state, end=7 * DAY):
     state['crl_number'] += 1
     for which in ('oces2', 'oces3'):
         ca = read_ca(d, which)
-        b = x509.CertificateRevocationListBuilder(ca.cert.subject, now() - datetime.timedelta(minutes=5),
-                                                  now() + 7 * DAY)
+        b = x509.CertificateRevocationListBuilder(
+            ca.cert.subject, min(now(), now() + end) - datetime.timedelta(minutes=5), now() + end)
         for entry in state['revoked']:
             if entry['ca'] == which:
                 b = b.add_revoked_certificate(x509.RevokedCertificateBuilder(
@@ -338,7 +354,7 @@ def write_crls(d, state):
 
 # ---- commands
 
-def revoke(d, state, leaf):
+def revoke(d, state, leaf, listed=True):
     entry = state['leaves'].get(leaf)
     if not entry:
         sys.exit(f'testca: there is no certificate {leaf}')
@@ -346,7 +362,23 @@ def revoke(d, state, leaf):
         sys.exit(f'testca: {leaf} is not from a CA that has a CRL')
     if all(r['serial'] != entry['serial'] for r in state['revoked']):
         state['revoked'].append({**entry, 'when': now().isoformat()})
-    write_crls(d, state)
+    if listed:
+        write_crls(d, state)
+    else:
+        write_json(f'{d}/ca.json', state)
+
+
+def issue(d, state, leaf, like):
+    if like not in state['leaves'] or os.path.exists(f'{d}/{leaf}.pem'):
+        sys.exit(f'testca: there is no certificate {like}, or there is a {leaf} already')
+    with open(f'{d}/{like}.key', 'rb') as f:
+        key = serialization.load_pem_private_key(f.read(), None)
+    which, subject, oid, _, _ = leaves()[like]
+    cert = make_leaf(read_ca(d, which), key, subject, state['crl_url'], oid, now() - DAY, now() + 730 * DAY,
+                     f'{leaf}@example.dk')
+    write_pair(d, leaf, cert, key)
+    state['leaves'][leaf] = {'ca': which, 'serial': str(cert.serial_number)}
+    write_json(f'{d}/ca.json', state)
 
 
 def make_tls_world(d):
@@ -377,6 +409,8 @@ def make(d, url):
                          f'{leaf}@example.dk')
         write_pair(d, leaf, cert, keys[leaf], [ca.cert, root.cert])
         state['leaves'][leaf] = {'ca': which, 'serial': str(cert.serial_number)}
+    for responder, ca in RESPONDERS.items():
+        write_pair(d, responder, make_responder(cas[ca], keys[responder]), keys[responder])
     write(f'{d}/roots.pem', pem(cas['oces2-root'].cert) + pem(cas['oces3-root'].cert))
     write(f'{d}/intermediates.pem', pem(cas['oces2-ca'].cert) + pem(cas['oces3-ca'].cert))
     for which in ('oces2', 'oces3'):
@@ -391,12 +425,15 @@ def make(d, url):
 def main():
     p = argparse.ArgumentParser(description='make or change the test CA in DIR')
     p.add_argument('dir')
-    p.add_argument('command', nargs='?', choices=('make', 'revoke', 'crl'), default='make')
+    p.add_argument('command', nargs='?', choices=('make', 'revoke', 'crl', 'issue'), default='make')
     p.add_argument('name', nargs='?')
+    p.add_argument('like', nargs='?')
+    p.add_argument('--not-listed', action='store_true')
+    p.add_argument('--ended', type=int, metavar='MINUTES')
     p.add_argument('--crl-url', default=None, help='where DIR/crl is served; default http://127.0.0.1:8888/crl')
     a = p.parse_args()
-    if (a.command == 'revoke') != (a.name is not None):
-        p.error('revoke needs a name, and only revoke')
+    if (a.command in ('revoke', 'issue')) != (a.name is not None) or (a.command == 'issue') != (a.like is not None):
+        p.error('revoke needs a name, issue two, and nothing else has any')
     os.makedirs(f'{a.dir}/crl', exist_ok=True)
     with open(f'{a.dir}/.lock', 'w', encoding='ascii') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -407,9 +444,11 @@ def main():
         elif not state:
             sys.exit(f'testca: {a.dir} holds no test CA')
         elif a.command == 'revoke':
-            revoke(a.dir, state, a.name)
+            revoke(a.dir, state, a.name, not a.not_listed)
+        elif a.command == 'issue':
+            issue(a.dir, state, a.name, a.like)
         elif a.command == 'crl':
-            write_crls(a.dir, state)
+            write_crls(a.dir, state, 7 * DAY if a.ended is None else -datetime.timedelta(minutes=a.ended))
         elif url and url != state['crl_url']:
             sys.exit(f"testca: {a.dir} was made with --crl-url {state['crl_url']}; remove it first")
 
