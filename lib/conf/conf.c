@@ -357,7 +357,7 @@ read_services(struct build *b, json_t *list)
 
 		*s = (struct conf_service){
 			.id = text(b, o, "id"), .name = text(b, o, "name"), .url = text(b, o, "url"),
-			.strip_wsa = flag(o, "strip_wsa"),
+			.strip_wsa = flag(o, "strip_wsa"), .check_body = flag(o, "check_body"),
 			.connect_ms = ms(o, "connect_ms"), .answer_ms = ms(o, "answer_ms"),
 			.idle_ms = ms(o, "idle_ms"), .total_ms = ms(o, "total_ms"),
 			.max_card_age = 60 * number(o, "max_card_age_minutes"),

@@ -70,6 +70,7 @@ struct conf_service {
 	struct slice id, name, url;	/* url is what is compared and connected to */
 	const char *url_z;		/* the same, NUL-terminated */
 	bool strip_wsa;
+	bool check_body;		/* what follows the head must be well formed too (threats 2.1) */
 	unsigned connect_ms, answer_ms, idle_ms, total_ms;
 	int64_t max_card_age;		/* seconds; 0: any */
 	const char *ca_file, *cert_file, *key_file;	/* NULL: the system's CAs, no certificate */

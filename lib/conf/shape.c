@@ -248,6 +248,7 @@ static const struct member service[] = {
 	T("name", OPTIONAL, NULL, check_name),
 	T("url", REQUIRED, NULL, check_url),
 	B("strip_wsa", false),
+	B("check_body", false),
 	N("connect_ms", 1, MS_MOST, 3000),
 	N("answer_ms", 1, MS_MOST, 60000),
 	N("idle_ms", 1, MS_MOST, 60000),

@@ -12,8 +12,7 @@
 static int
 gather(struct flow *f, bool *whole)
 {
-	struct req *r = f->call.req;
-	int64_t length = req_length(r);
+	int64_t length = req_length(f->call.req);
 
 	*whole = false;
 	if (length > ONE_PIECE)
@@ -22,7 +21,7 @@ gather(struct flow *f, bool *whole)
 		char *room = buf_room(&f->out, 4096);
 		if (room == NULL)
 			return err_set(&f->call.err, ERR_MEMORY, "body");
-		ssize_t n = req_read(r, room, 4096, &f->call.err);
+		ssize_t n = proxy_read_body(f, room, 4096, &f->call.err);
 		if (n < 0)
 			return -1;
 		if (n == 0) {
@@ -47,7 +46,7 @@ next_bytes(void *ctx, void *out, size_t n, struct err *e)
 	struct body *b = ctx;
 
 	if (b->first.n == 0)
-		return req_read(b->flow->call.req, out, n, e);
+		return proxy_read_body(b->flow, out, n, e);
 	if (n > b->first.n)
 		n = b->first.n;
 	memcpy(out, b->first.p, n);

@@ -97,12 +97,11 @@ static int
 read_message(struct flow *f)
 {
 	struct slice boundary, start;
-	enum soap_form form;
 
-	if (edge_need_soap_post(&f->call, &form, &boundary, &start) < 0)
+	if (edge_need_soap_post(&f->call, &f->form, &boundary, &start) < 0)
 		return -1;
 	buf_init(&f->in, xml_head_limits.bytes + PREAMBLE_MAX + 2 * READ_PIECE);
-	if (form == SOAP_MULTIPART && find_root(f, boundary, start) < 0)
+	if (f->form == SOAP_MULTIPART && find_root(f, boundary, start) < 0)
 		return -1;
 	return read_head(f);
 }
@@ -154,7 +153,7 @@ serve(struct flow *f)
 
 	note_message(f);
 	if (rc < 0 || soap_need_user(f->head, &f->call.err) < 0 || find_service(f) < 0 ||
-	    proxy_choose_card(f) < 0 || write_head(f) < 0 || edge_audit_open(&f->call) < 0)
+	    proxy_watch_body(f) < 0 || proxy_choose_card(f) < 0 || write_head(f) < 0 || edge_audit_open(&f->call) < 0)
 		return -1;
 	return proxy_forward(f);
 }

@@ -16,15 +16,21 @@ struct flow {
 	struct edge_call call;
 	const struct soap_head *head;
 	const struct conf_service *service;
+	enum soap_form form;
 	struct buf in;		/* what has been read: preamble of a multipart, head, first bytes behind it */
 	size_t root;		/* where the envelope begins in it; 0 when it is not multipart */
 	struct slice card;	/* what takes the place of the request's card; absent: the request's own stays */
 	struct buf out;		/* what is sent first */
+	struct soap_watch *watch;	/* for a service set to check_body; else NULL */
 	struct slice login;	/* content of soap:Header of the refusal: implicit login; or absent */
 };
 
 /* choose.c: by level and signature, which card goes on (interface.md 3.3, design 4.4). */
 int proxy_choose_card(struct flow *f);
+/* body.c: what follows the head, as req_read; for a service set to check_body it is watched on the way, and what is
+ * not well formed ends as an error before the endpoint has seen a complete message. */
+int proxy_watch_body(struct flow *f);
+ssize_t proxy_read_body(struct flow *f, void *out, size_t n, struct err *e);
 /* forward.c: sends f->out and the rest of the body, streams the answer back. */
 int proxy_forward(struct flow *f);
 

@@ -71,6 +71,13 @@ int soap_content_type(struct arena *a, struct slice content_type, enum soap_form
  * needed; -1: refused (ERR_XML). */
 int soap_find_root(struct slice bytes, struct slice boundary, struct slice start, size_t *root, struct err *e);
 
+/* A whole plain message as it streams by, for services set to check_body: well formed to its end, with at most one
+ * Header, then exactly one Body (ERR_XML, ERR_DOCTYPE, ERR_ENVELOPE_FORM). Freed with the arena. */
+struct soap_watch;
+struct soap_watch *soap_watch_new(struct arena *a);
+int soap_watch_feed(struct soap_watch *w, struct slice bytes, struct err *e);
+int soap_watch_end(struct soap_watch *w, struct err *e);
+
 /* ---- answers. SOAP 1.1, UTF-8. Prefix ns2 for the gateway's namespace: clients look for that text. */
 #define SOAP_CONTENT_TYPE "text/xml; charset=utf-8"
 

@@ -1,0 +1,29 @@
+#include "proxy_private.h"
+
+int
+proxy_watch_body(struct flow *f)
+{
+	struct edge_call *c = &f->call;
+
+	if (!f->service->check_body)
+		return 0;
+	/* where the root part of a multipart ends is not looked for */
+	if (f->form != SOAP_PLAIN)
+		return err_set(&c->err, ERR_CONTENT_TYPE, "multipart for a service set to check_body");
+	f->watch = soap_watch_new(c->arena);
+	if (f->watch == NULL)
+		return err_set(&c->err, ERR_MEMORY, "body check");
+	return soap_watch_feed(f->watch, buf_slice(&f->in), &c->err);
+}
+
+ssize_t
+proxy_read_body(struct flow *f, void *out, size_t n, struct err *e)
+{
+	ssize_t got = req_read(f->call.req, out, n, e);
+
+	if (got < 0 || f->watch == NULL)
+		return got;
+	int rc = got == 0 ? soap_watch_end(f->watch, e) :
+	    soap_watch_feed(f->watch, (struct slice){ out, (size_t)got }, e);
+	return rc < 0 ? -1 : got;
+}
