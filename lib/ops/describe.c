@@ -1,33 +1,33 @@
-/* GET on the service's address: the WSDL and its schemas, with the address that the caller used. Open to
- * everybody, as a description holds no secret, and not a call that the audit log would keep. */
+/* GET on the service's address: a page that explains it; with ?wsdl and ?xsd= its description, with the address that the
+ * caller used. Open to everybody, as a description holds no secret, and not a call that the audit log would keep. */
 #include "ops_private.h"
 
 #include "log.h"
-#include "uri.h"
+#include "page.h"
 
 #define PLACEHOLDER "@ADDRESS@"
 #define PATH "/sosigw/service/sosigw"
-#define DESCRIPTION_MAX (128u << 10)
+#define PROXY_PATH "/sosigw/proxy/soap-request"
+#define DESCRIPTION_MAX (256u << 10)
 
 static const struct {
 	const char *query, *text;
 } files[] = {
 #include "wsdl_files.h"
 };
+#define NFILES (sizeof files / sizeof *files)
 
-/* What the caller wrote before the path. Its Host header is repeated only when it is nothing but a host and a
- * port; otherwise Apache's own name is. */
+/* No script at all, style from our own file, no frame around it. */
+#define CONTENT_SECURITY_POLICY "default-src 'none'; script-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; " \
+	"base-uri 'none'; frame-ancestors 'none'"
+
 static struct slice
-address(struct req *r)
+address(struct req *r, const char *path)
 {
-	const char *scheme = slice_is(req_param(r, "HTTPS"), "on") ? "https" : "http";
-	struct slice host = req_param(r, "HTTP_HOST"), name = req_param(r, "SERVER_NAME");
-	struct slice asked = arena_printf(req_arena(r), "%s://%.*s" PATH, scheme, SLICE_FMT(host));
-	struct uri checked;
+	struct slice base = page_base(req_arena(r), slice_is(req_param(r, "HTTPS"), "on"), req_param(r, "HTTP_HOST"),
+	    req_param(r, "SERVER_NAME"), req_param(r, "SERVER_PORT"));
 
-	if (host.p != NULL && uri_parse(asked, &checked) == 0 && slice_is(checked.path, PATH))
-		return asked;
-	return arena_printf(req_arena(r), "%s://%.*s" PATH, scheme, SLICE_FMT(name));
+	return arena_printf(req_arena(r), "%.*s%s", SLICE_FMT(base), path);
 }
 
 static void
@@ -44,17 +44,25 @@ put_with_address(struct buf *b, struct slice text, struct slice at)
 }
 
 static int
-answer(struct req *r, int status, const char *type, struct slice body, struct err *e)
+answer(struct req *r, int status, const struct req_header *headers, size_t n, struct slice body, struct err *e)
+{
+	if (body.p == NULL)
+		return err_set(e, ERR_MEMORY, "description");
+	if (req_answer(r, status, headers, n, e) < 0)
+		return -1;
+	return slice_is(req_param(r, "REQUEST_METHOD"), "HEAD") ? 0 : req_write(r, body, e);
+}
+
+static int
+answer_plain(struct req *r, int status, const char *type, struct slice body, struct err *e)
 {
 	const struct req_header headers[] = {
 		{ "Content-Type", slice_of(type) },
 		{ "X-Content-Type-Options", S("nosniff") },
-		{ "Allow", S("GET, HEAD, POST") },
+		{ "Cache-Control", S("no-store") },
 	};
 
-	if (req_answer(r, status, headers, 3, e) < 0)
-		return -1;
-	return slice_is(req_param(r, "REQUEST_METHOD"), "HEAD") ? 0 : req_write(r, body, e);
+	return answer(r, status, headers, sizeof headers / sizeof *headers, body, e);
 }
 
 static int
@@ -63,9 +71,77 @@ answer_file(struct req *r, const char *text, struct err *e)
 	struct buf b;
 
 	buf_init(&b, DESCRIPTION_MAX);
-	put_with_address(&b, slice_of(text), address(r));
-	int rc = b.failed ? err_set(e, ERR_MEMORY, "description") :
-	    answer(r, 200, "text/xml; charset=utf-8", buf_slice(&b), e);
+	put_with_address(&b, slice_of(text), address(r, PATH));
+	int rc = answer_plain(r, 200, "text/xml; charset=utf-8", buf_slice(&b), e);
+	buf_free(&b);
+	return rc;
+}
+
+static int
+answer_page(struct req *r, struct slice html, bool danish, struct err *e)
+{
+	const struct req_header headers[] = {
+		{ "Content-Type", S("text/html; charset=utf-8") },
+		{ "Content-Language", danish ? S("da") : S("en") },
+		{ "Content-Security-Policy", S(CONTENT_SECURITY_POLICY) },
+		{ "X-Content-Type-Options", S("nosniff") },
+		{ "Referrer-Policy", S("no-referrer") },
+		{ "Cache-Control", S("no-store") },
+		{ "Cross-Origin-Opener-Policy", S("same-origin") },
+		{ "Cross-Origin-Resource-Policy", S("same-origin") },
+		{ "Permissions-Policy", S("camera=(), microphone=(), geolocation=()") },
+	};
+
+	return answer(r, 200, headers, sizeof headers / sizeof *headers, html, e);
+}
+
+static int
+fill_schemas(struct page *p, struct arena *a, struct err *e)
+{
+	p->schemas = arena_alloc(a, NFILES * sizeof *p->schemas);
+	if (p->schemas == NULL)
+		return err_set(e, ERR_MEMORY, "page");
+	for (size_t i = 0; i < NFILES; i++) {
+		struct page_schema *s = &p->schemas[p->nschemas];
+		struct slice query = slice_of(files[i].query);
+		if (!slice_starts(query, S("xsd=")))
+			continue;
+		s->name = slice_from(query, 4);
+		struct slice link = arena_printf(a, "?%.*s", SLICE_FMT(query));
+		if (link.p == NULL)
+			return err_set(e, ERR_MEMORY, "page");
+		if (html_url_local(link, &s->link, e) < 0)
+			return -1;
+		p->nschemas++;
+	}
+	return 0;
+}
+
+/* What the configuration knows; the page is there without one too. */
+static void
+fill_from_conf(struct page *p, struct conf_live *live, struct req *r)
+{
+	const struct conf *c = conf_hold(live);
+
+	p->danish = page_is_danish(req_param(r, "QUERY_STRING"), req_param(r, "HTTP_ACCEPT_LANGUAGE"), c == NULL || c->danish);
+	if (c == NULL)
+		return;
+	p->message_kb = arena_printf(req_arena(r), "%lld", (long long)c->max_message >> 10);
+	conf_release(live, c);
+}
+
+static int
+show_page(struct ops *o, struct req *r, struct err *e)
+{
+	struct page p = { .address = address(r, PATH), .proxy = address(r, PROXY_PATH) };
+	struct buf b;
+
+	fill_from_conf(&p, o->edge->live, r);
+	if (page_fill(&p, req_arena(r), e) < 0 || fill_schemas(&p, req_arena(r), e) < 0)
+		return -1;
+	buf_init(&b, DESCRIPTION_MAX);
+	page_write(&b, &p);
+	int rc = answer_page(r, buf_slice(&b), p.danish, e);
 	buf_free(&b);
 	return rc;
 }
@@ -79,22 +155,23 @@ ops_is_question(const struct req *r)
 }
 
 static int
-describe(struct req *r, struct err *e)
+describe(struct ops *o, struct req *r, struct err *e)
 {
 	struct slice query = req_param(r, "QUERY_STRING");
 
-	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+	for (size_t i = 0; i < NFILES; i++)
 		if (slice_is_nocase(query, files[i].query))
 			return answer_file(r, files[i].text, e);
-	return answer(r, 404, "text/plain; charset=utf-8",
-	    S("SOSI-GW card operations: POST SOAP 1.1 here; ?wsdl describes them.\n"), e);
+	if (slice_starts(query, S("xsd=")))
+		return answer_plain(r, 404, "text/plain; charset=utf-8", S("There is no such schema; ?wsdl names them all.\n"), e);
+	return show_page(o, r, e);
 }
 
 void
-ops_describe(struct req *r)
+ops_describe(struct ops *o, struct req *r)
 {
 	struct err e = { .kind = ERR_NONE };
 
-	if (describe(r, &e) < 0)
+	if (describe(o, r, &e) < 0)
 		log_err(LOG_INFO, "describe", req_id(r), &e);
 }

@@ -4,19 +4,14 @@
 
 #define READ_PIECE 8192
 
-/* The body element decides; SOAPAction is not needed, since real clients quote it, leave it empty or leave
- * it out (interface.md 1.2). */
 static const struct {
 	const char *ns, *element, *name;
 	int (*serve)(struct op *op);
 	bool by_token;	/* the user is not in a card in the head, but in a token in the body */
 } operations[] = {
-	{ NS_GW07, "requestIdCardDigestForSigningRequestBody", "requestIdCardDigestForSigning", ops_order, false },
-	{ NS_GW07, "signIdCardRequestBody", "signIdCard", ops_sign, false },
-	{ NS_GW07, "getValidIdCardRequestBody", "getValidIdCard", ops_get, false },
-	{ NS_GW07, "logoutRequestBody", "logout", ops_logout, false },
-	{ NS_GW14, "logoutRequestBody", "logoutWithResponse", ops_logout_with_response, false },
-	{ NS_WST13, "RequestSecurityToken", "createIdCardFromBST", ops_create_from_bst, true },
+#define OP(ns, element, name, action, serve, by_token, da, en) { ns, element, name, serve, by_token },
+#include "operations.def"
+#undef OP
 };
 
 struct ops *
@@ -31,7 +26,7 @@ ops_new(struct edge *w, struct err *e)
 	o->edge = w;
 	o->sts = sts_new(w->http);
 	o->signing = (struct signing){ .cards = w->cards, .sts = o->sts, .revoked = w->revoked,
-		.systems = signing_systems_new() };
+		.systems = signing_systems_new(), .http = w->http };
 	if (o->sts == NULL || o->signing.systems == NULL) {
 		ops_free(o);
 		err_set(e, ERR_MEMORY, "card operations");
@@ -142,7 +137,7 @@ ops_handle(void *ctx, struct req *r)
 	struct edge_call *c = &op.call;
 
 	if (ops_is_question(r)) {
-		ops_describe(r);
+		ops_describe(op.ops, r);
 		return;
 	}
 	int rc = edge_begin(op.ops->edge, r, AUDIT_SERVICE, c);

@@ -38,6 +38,6 @@ int ops_create_from_bst(struct op *op);
 
 /* describe.c: a GET or HEAD, which asks what the service is. */
 bool ops_is_question(const struct req *r);
-void ops_describe(struct req *r);
+void ops_describe(struct ops *o, struct req *r);
 
 #endif
