@@ -8,7 +8,7 @@ SYNTAX = 'sosigw_syntax_error_in_request'
 
 
 @contextlib.contextmanager
-def checked(world):
+def _checked(world):
 	url = world.service('sink?checked')
 
 	def add(document):
@@ -18,7 +18,7 @@ def checked(world):
 		yield url
 
 
-def complete_since(world, before):
+def _complete_since(world, before):
 	return [r for r in world.stub_requests(before) if r.get('complete')]
 
 
@@ -27,23 +27,23 @@ def complete_since(world, before):
 def a_broken_body_is_refused(world, old, new):
 	lars = world.user()
 	world.order_and_sign(lars)
-	with checked(world) as url:
+	with _checked(world) as url:
 		message = world.proxy_request(lars, url)
 		assert world.post_proxy(message).status == 200
 		assert message.count(old) == 1
 		before = world.stub_count()
 		world.refused(world.post_proxy(message.replace(old, new)), SYNTAX)
-		assert not complete_since(world, before)
+		assert not _complete_since(world, before)
 
 
 def a_long_broken_body_is_refused_before_its_end_is_sent(world):
 	lars = world.user()
 	world.order_and_sign(lars)
-	with checked(world) as url:
+	with _checked(world) as url:
 		length, parts = client.big_proxy(lars, url, 5_000_000)
 		good = b''.join(parts)
 		assert world.post_proxy(good).status == 200
 		before = world.stub_count()
 		world.refused(world.post_proxy(good[:-40] + b'<' * 40), SYNTAX)
-		assert not complete_since(world, before)
+		assert not _complete_since(world, before)
 		assert length == len(good)
