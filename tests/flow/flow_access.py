@@ -1,6 +1,8 @@
 """Who may call, and what may be called."""
+import signal
+
 import client
-from harness import cases
+from harness import cases, until
 
 DENIED = 'sosigw_access_denied'
 
@@ -72,3 +74,35 @@ def a_new_configuration_is_live_at_once(world):
 		for _ in range(4):	# both workers
 			assert world.post_proxy(request).status == 200
 	world.refused(world.post_proxy(request), DENIED)
+
+
+def many_wrong_secrets_are_audited_in_sum_and_stop_nobody(world):
+	"""No client is locked out or held up by what others at its address do; and no refusal is missing from the audit."""
+	address = '127.0.0.78'
+	message = client.get_valid_id_card(world.user())
+
+	def here(document):
+		epj, = (c for c in document['clients'] if c['id'] == 'epj-a')
+		epj['addresses'].append(address)
+
+	def wrong(n):
+		http = world.http(None, secret='x' * 43, source=address)
+		for _ in range(n):
+			world.refused(http.post(client.SERVICE, message), DENIED)
+
+	def told():
+		rows = [r for r in world.audit(address=address) if r['reason'] == 'CLIENT_UNKNOWN']
+		sums = [int(r['operation'].split()[0]) for r in rows if 'more refusals' in (r['operation'] or '')]
+		return len(rows) - len(sums), sum(sums)
+
+	with world.configured(here):
+		for _ in range(10):
+			wrong(15)
+			world.refused(world.http('epj-a', source=address).post(client.SERVICE, message), 'sosigw_no_valid_idcard_in_cache')
+		single, _ = told()
+		assert 0 < single <= 40, f'{single} refusals by themselves from two workers'
+		for worker in ('card-1', 'card-2'):
+			world.kill(worker, signal.SIGTERM)	# a worker that ends tells what it has counted
+		assert until(lambda: sum(told()) == 150, 20, 0.3), f'told by themselves and in sums: {told()}, of 150'
+		served = lambda: world.http('epj-a', source=address).post(client.SERVICE, message).status == 500
+		assert until(lambda: all(served() for _ in range(4)), 20, 0.3), 'the workers do not come back'
