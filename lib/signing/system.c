@@ -22,6 +22,7 @@
 #define REST_MS 3000		/* after a failure to make one */
 #define RENEW_REST_MS 60000	/* after a failure to renew one: the old one still serves */
 #define WAIT_MORE_MS 2000	/* than the STS may take */
+#define WAIT_OCSP_MS 4000
 #define WAIT_MOST_MS 20000
 
 struct signing_systems {
@@ -263,7 +264,7 @@ make_and_find(const struct making *m, const struct idcard *asked, struct card **
 static int64_t
 patience(const struct conf *c)
 {
-	int64_t ms = (int64_t)c->sts.connect_ms + c->sts.answer_ms + WAIT_MORE_MS;
+	int64_t ms = (int64_t)c->sts.connect_ms + c->sts.answer_ms + WAIT_MORE_MS + (c->trust.nocsp > 0 ? WAIT_OCSP_MS : 0);
 
 	return ms < WAIT_MOST_MS ? ms : WAIT_MOST_MS;
 }

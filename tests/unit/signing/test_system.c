@@ -28,6 +28,7 @@ struct cards {
 	struct { struct cards_user user; struct card card; bool gone; } kept[64];
 	size_t n;
 	enum err_kind broken;	/* cards_get fails with it; ERR_NONE: it works */
+	const struct card *meanwhile;	/* another process keeps it behind the next cards_get */
 };
 
 static bool
@@ -59,7 +60,11 @@ cards_get(struct cards *c, struct arena *a, const struct cards_user *u, int64_t 
 		}
 	if (c->broken != ERR_NONE)
 		kind = c->broken;
+	const struct card *meanwhile = c->meanwhile;
+	c->meanwhile = NULL;
 	pthread_mutex_unlock(&c->lock);
+	if (meanwhile != NULL)
+		cards_keep(c, a, u, meanwhile, e);
 	return kind == ERR_NONE ? 0 : err_set(e, kind, "of the test");
 }
 
@@ -379,6 +384,25 @@ a_card_is_renewed_before_it_ends(void **state)
 	assert_ok(get(w), &w->e);
 	assert_slice("card-2", w->card->id);
 	assert_int_equal(service.exchanges, 2);
+}
+
+static void
+what_another_process_has_made_meanwhile_is_used(void **state)
+{
+	struct world *w = *state;
+	struct card theirs = { .id = S("theirs"), .xml = S("<x/>"), .not_before = NOW - 300, .not_after = NOW + 86100 };
+
+	w->cards.meanwhile = &theirs;
+	assert_ok(get(w), &w->e);
+	assert_slice("theirs", w->card->id);
+	clock_set(NOW + 80000);
+	theirs.id = S("new");
+	theirs.not_before = NOW + 79000;
+	theirs.not_after = NOW + 79000 + 86400;
+	w->cards.meanwhile = &theirs;
+	assert_ok(get(w), &w->e);
+	assert_slice("new", w->card->id);
+	assert_int_equal(service.exchanges, 0);
 }
 
 static void
@@ -784,6 +808,7 @@ main(void)
 		T(no_users_name_stands_for_a_systems_card),
 		T(a_card_that_ended_is_made_anew),
 		T(a_card_is_renewed_before_it_ends),
+		T(what_another_process_has_made_meanwhile_is_used),
 		T(a_renewal_that_fails_is_not_noticed_and_rests),
 		T(what_fails_is_told_in_words_that_fit),
 		T(a_certificate_of_another_cvr_signs_where_that_is_allowed),

@@ -1,5 +1,6 @@
 #include "unit.h"
 
+#include "clock.h"
 #include "turns.h"
 
 #include <pthread.h>
@@ -138,12 +139,15 @@ static void
 gather(struct crowd *c)
 {
 	pthread_t threads[CROWD];
+	int64_t began = clock_mono_ms();
 
 	for (int i = 0; i < CROWD; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, want, c), 0);
 	for (int i = 0; i < CROWD; i++)
 		pthread_join(threads[i], NULL);
 	assert_int_equal(c->busy, 0);
+	/* they were woken: their patience is 20 s */
+	assert_true(clock_mono_ms() - began < 10000);
 }
 
 static void
