@@ -8,18 +8,18 @@ SYNTAX = 'sosigw_syntax_error_in_request'
 
 
 @contextlib.contextmanager
-def _checked(world):
-	url = world.service('sink?checked')
+def checked(w):
+	url = w.service('sink?checked')
 
 	def add(document):
 		document['services'].append({**document['services'][0], 'id': 'checked', 'url': url, 'check_body': True})
 
-	with world.configured(add):
+	with w.configured(add):
 		yield url
 
 
-def _complete_since(world, before):
-	return [r for r in world.stub_requests(before) if r.get('complete')]
+def complete_since(w, before):
+	return [r for r in w.stub_requests(before) if r.get('complete')]
 
 
 @cases(('a foreign end tag', b'</soapenv:Body>', b'</a></soapenv:Body>'), ('a second Body', b'</soapenv:Body>', b'</soapenv:Body><soapenv:Body/>'),
@@ -27,23 +27,23 @@ def _complete_since(world, before):
 def a_broken_body_is_refused(world, old, new):
 	lars = world.user()
 	world.order_and_sign(lars)
-	with _checked(world) as url:
+	with checked(world) as url:
 		message = world.proxy_request(lars, url)
 		assert world.post_proxy(message).status == 200
 		assert message.count(old) == 1
 		before = world.stub_count()
 		world.refused(world.post_proxy(message.replace(old, new)), SYNTAX)
-		assert not _complete_since(world, before)
+		assert not complete_since(world, before)
 
 
 def a_long_broken_body_is_refused_before_its_end_is_sent(world):
 	lars = world.user()
 	world.order_and_sign(lars)
-	with _checked(world) as url:
+	with checked(world) as url:
 		length, parts = client.big_proxy(lars, url, 5_000_000)
 		good = b''.join(parts)
 		assert world.post_proxy(good).status == 200
 		before = world.stub_count()
 		world.refused(world.post_proxy(good[:-40] + b'<' * 40), SYNTAX)
-		assert not _complete_since(world, before)
+		assert not complete_since(world, before)
 		assert length == len(good)
