@@ -16,16 +16,24 @@
 /* The test stands in for the disk. */
 static atomic_int fail_sync;	/* the n-th fdatasync from now fails */
 static atomic_int syncs;
+static atomic_bool slow_at_end;
+static atomic_bool closed_under_us;	/* a file was closed while it was synced */
 
 int
 fdatasync(int fd)
 {
+	struct stat st;
+
 	atomic_fetch_add(&syncs, 1);
 	if (atomic_load(&fail_sync) > 0 && atomic_fetch_sub(&fail_sync, 1) == 1) {
 		errno = EIO;
 		return -1;
 	}
-	usleep(200);
+	/* the segment is nearly full: one takes long, so that it ends meanwhile if it can */
+	bool slow = fstat(fd, &st) == 0 && st.st_size > (16 << 20) - (64 << 10) && atomic_exchange(&slow_at_end, false);
+	usleep(slow ? 50000 : 200);
+	if (fcntl(fd, F_GETFD) < 0)
+		atomic_store(&closed_under_us, true);
 	return (int)syscall(SYS_fdatasync, fd);
 }
 
@@ -420,6 +428,43 @@ threads_that_wait_for_the_disk_share_the_wait(void **state)
 		fail_msg("%d syncs for %d records", atomic_load(&syncs), THREADS * EACH);
 }
 
+/* 11 KB a record, so that the segment ends while others wait for it. */
+static void *
+write_large(void *arg)
+{
+	static const char text[1000] = { 'x' };
+	struct slice v = { text, sizeof text };
+	struct audit_event ev = { .status = AUDIT_OK, .request_id = v, .client = v, .organisation = v, .user = v, .system = v,
+		.address = v, .operation = v, .service = v, .endpoint = v, .card_id = v, .reason = v };
+	struct err e = { 0 };
+
+	for (int i = 0; i < 300; i++)
+		if (audit_write(arg, &ev, &e) < 0)
+			return arg;
+	return NULL;
+}
+
+static void
+a_segment_ends_only_when_nobody_syncs_it(void **state)
+{
+	struct world *w = *state;
+	struct audit *j = journal_open(w, true);
+	pthread_t t[THREADS];
+	void *failed;
+
+	atomic_store(&slow_at_end, true);
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, write_large, j), 0);
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(t[i], &failed);
+		assert_null(failed);
+	}
+	audit_close(j);
+	assert_true(only_journal(w).last > 0);
+	assert_false(atomic_load(&closed_under_us));
+	assert_int_equal(walk_all(w), THREADS * 300 + 2 + 2 * only_journal(w).last);
+}
+
 struct writer { struct audit *j; size_t said_yes, said_no; };
 
 static void *
@@ -521,6 +566,7 @@ main(void)
 		T(a_new_segment_counts_only_when_the_disk_has_taken_it),
 		T(threads_share_one_journal),
 		T(threads_that_wait_for_the_disk_share_the_wait),
+		T(a_segment_ends_only_when_nobody_syncs_it),
 		T(syncs_that_fail_under_load_lose_no_record_that_was_acknowledged),
 		T(what_is_no_journal_is_passed_over),
 		T(a_journal_that_cannot_be_begun_is_refused),

@@ -357,6 +357,30 @@ a_damaged_record_is_told_and_the_rest_arrives(void **state)
 	assert_int_equal(f.events, 9);
 }
 
+static void
+a_record_that_stands_there_twice_is_sent_once(void **state)
+{
+	struct world *w = *state;
+	struct audit *j = journal_open(w, false);
+	struct record begin, first;
+
+	put(j, AUDIT_OK, "r1");
+	put(j, AUDIT_OK, "r2");
+	audit_close(j);
+	const char *path = segment_path(w, 0);
+	struct slice bytes = unit_file(w->a, path);
+	assert_int_equal(record_read(bytes, &begin), RECORD_WHOLE);
+	assert_int_equal(record_read(slice_from(bytes, begin.size), &first), RECORD_WHOLE);
+	size_t end = begin.size + first.size;
+	char *copy = arena_alloc(w->a, bytes.n + first.size);
+	memcpy(copy, bytes.p, end);
+	memcpy(copy + end, bytes.p + begin.size, bytes.n - begin.size);	/* from the first event on, again */
+	write_file(path, (struct slice){ copy, bytes.n + first.size });
+	assert_int_equal(ship(w), 2);
+	assert_int_equal(count("SELECT damaged FROM audit_journal WHERE closed = 'clean'"), 1);
+	assert_int_equal(count("SELECT count(*) FROM audit_record"), 4);
+}
+
 /* Somebody who can write the file makes a record that is whole in itself. */
 static void
 a_changed_journal_shows_at_the_next_record(void **state)
@@ -705,6 +729,7 @@ main(void)
 		T(segments_that_have_arrived_are_removed),
 		T(a_torn_tail_is_cut_and_counted_and_all_before_it_arrives),
 		T(a_damaged_record_is_told_and_the_rest_arrives),
+		T(a_record_that_stands_there_twice_is_sent_once),
 		T(a_changed_journal_shows_at_the_next_record),
 		T(events_of_any_month_arrive),
 		T(what_verify_finds),
