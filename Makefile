@@ -197,9 +197,11 @@ fuzz-replay: $(FUZZ_BINS)	## every fuzz target over its kept corpus
 	@tests/fuzz/replay-all $^
 
 fuzz:	## run one fuzz target with libFuzzer: make fuzz TARGET=soap_head SECONDS=3600
+	@scripts/install-deps --fuzz
 	@tests/fuzz/run "$(TARGET)" "$(or $(SECONDS),60)"
 
-bench: deps	## speed and memory, as ratios against other programs in the same run
+bench:	## speed and memory, as ratios against other programs in the same run
+	@scripts/install-deps --bench
 	@$(MAKE) --no-print-directory all $(BENCH_BINS)
 	@SOSIGW_BUILD=$(B) tests/bench/run
 
