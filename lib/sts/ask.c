@@ -72,11 +72,16 @@ exchange(struct sts *s, const struct conf_sts *conf, const char *url, struct are
 	return 0;
 }
 
-static bool
-is_down(struct sts *s, enum sts_service service, size_t i)
+/* One bit for each URL that failed lately. */
+static unsigned
+down_now(struct sts *s, enum sts_service service)
 {
+	const int64_t now = clock_mono_ms();
+	unsigned down = 0;
+
 	pthread_mutex_lock(&s->lock);
-	bool down = i < URLS_MAX && s->down_until[service][i] > clock_mono_ms();
+	for (unsigned i = 0; i < URLS_MAX; i++)
+		down |= (unsigned)(s->down_until[service][i] > now) << i;
 	pthread_mutex_unlock(&s->lock);
 	return down;
 }
@@ -110,12 +115,14 @@ exchange_anywhere(struct sts *s, const struct conf_sts *conf, enum sts_service s
     struct slice request, struct http_small *answer, struct err *e)
 {
 	const struct urls urls = urls_of(conf, service);
+	/* as it was when we began: one that fails now is not asked again */
+	const unsigned was_down = down_now(s, service);
 
 	if (urls.n == 0)
 		return err_set(e, ERR_CONFIG, "no STS is configured");
-	for (int down = 0; down < 2; down++)
+	for (unsigned down = 0; down < 2; down++)
 		for (size_t i = 0; i < urls.n; i++) {
-			if (is_down(s, service, i) != down)
+			if ((i < URLS_MAX ? was_down >> i & 1 : 0) != down)
 				continue;
 			err_clear(e);
 			int rc = exchange(s, conf, urls.list[i], a, request, answer, e);
@@ -176,6 +183,25 @@ sts_read_body(struct arena *a, struct slice answer, const xmlNode **content, str
 	return 0;
 }
 
+/* Comments have no place in a card, and readers have been fooled by one in a digest or a name (CVE-2025-29775,
+ * CVE-2017-11427). We would cut them out before anything is verified, but such an answer is nobody's by mistake. */
+static bool
+has_comment(const xmlNode *top)
+{
+	for (const xmlNode *n = top; n != NULL;) {
+		if (n->type == XML_COMMENT_NODE)
+			return true;
+		if (n->type == XML_ELEMENT_NODE && n->children != NULL) {
+			n = n->children;
+			continue;
+		}
+		while (n != top && n->next == NULL)
+			n = n->parent;
+		n = n == top ? NULL : n->next;
+	}
+	return false;
+}
+
 int
 sts_read_token(struct arena *a, const xmlNode *rstr, const char *wst, struct slice *card, struct err *e)
 {
@@ -187,5 +213,7 @@ sts_read_token(struct arena *a, const xmlNode *rstr, const char *wst, struct sli
 		return err_set(e, ERR_STS_ANSWER, "no assertion in the answer");
 	if (xml_child(rstr, wst, "RequestedSecurityToken", 1) != NULL || xml_next(xml_first(token)) != NULL)
 		return err_set(e, ERR_STS_ANSWER, "more than one token in the answer");
+	if (has_comment(found))
+		return err_set(e, ERR_STS_ANSWER, "a comment in the card");
 	return xml_canonical(a, found, XML_C14N_EXCLUSIVE, NULL, card, e);
 }

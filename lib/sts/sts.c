@@ -37,6 +37,16 @@ write_request(struct arena *a, const struct idcard *card, struct slice *out, str
 	return 0;
 }
 
+/* What the STS says of its own card; it may say nothing. */
+static bool
+is_status_valid(struct arena *a, const xmlNode *rstr)
+{
+	const xmlNode *status = xml_child(rstr, NS_WST, "Status", 0);
+
+	return status == NULL ||
+	    slice_is(slice_trim(xml_text(a, xml_child(status, NS_WST, "Code", 0))), NS_WST "/status/valid");
+}
+
 int
 sts_read_answer(struct arena *a, struct slice answer, struct slice *card, struct err *e)
 {
@@ -44,6 +54,8 @@ sts_read_answer(struct arena *a, struct slice answer, struct slice *card, struct
 
 	if (sts_read_body(a, answer, &rstr, e) < 0)
 		return -1;
+	if (!is_status_valid(a, rstr))
+		return err_set(e, ERR_STS_ANSWER, "status is not valid");
 	return sts_read_token(a, rstr, NS_WST, card, e);
 }
 

@@ -163,6 +163,16 @@ published_answers_are_read(void **state)
 }
 
 static void
+a_status_that_is_not_valid_is_refused(void **state)
+{
+	struct err e = { 0 };
+	struct slice card, good = unit_file(*state, DATA "sign-response.xml");
+
+	assert_err(ERR_STS_ANSWER, sts_read_answer(*state, edited(*state, good, "/status/valid", "/status/invalid"), &card, &e), &e);
+	assert_err(ERR_STS_ANSWER, sts_read_answer(*state, edited(*state, good, "/status/valid", ""), &card, &e), &e);
+}
+
+static void
 published_faults_are_said_in_the_words_of_the_sts(void **state)
 {
 	struct err e = { 0 };
@@ -194,6 +204,7 @@ an_answer_holds_one_card_and_nothing_else(void **state)
 		{ "encrypted", "@", "<saml:EncryptedAssertion/>", false },
 		{ "two cards", "@", "<saml:Assertion/><saml:Assertion/>", false },
 		{ "something before it", "@", "<x/><saml:Assertion/>", false },
+		{ "a comment in it", "@", "<saml:Assertion><saml:Issuer>a<!---->b</saml:Issuer></saml:Assertion>", false },
 		{ "deeper", "@", "<x><saml:Assertion/></x>", false },
 		{ "two tokens", "@</wst:RequestedSecurityToken>", "<saml:Assertion/></wst:RequestedSecurityToken>"
 		    "<wst:RequestedSecurityToken/>", false },
@@ -444,6 +455,28 @@ another_sts_is_asked_when_the_first_is_gone(void **state)
 }
 
 static void
+hang_up(struct peer *p)
+{
+	peer_request(p);
+}
+
+static void
+an_sts_that_fails_is_asked_once(void **state)
+{
+	struct world *w = *state;
+	struct server *rude = server_start(hang_up, NULL);
+
+	w->urls[0] = rude->url;
+	assert_err(ERR_STS_UNREACHABLE, exchange(w), &w->e);
+	assert_int_equal(rude->requests, 1);
+	/* when there is no other, it is asked though it failed lately */
+	err_clear(&w->e);
+	assert_err(ERR_STS_UNREACHABLE, exchange(w), &w->e);
+	assert_int_equal(rude->requests, 2);
+	server_stop(rude);
+}
+
+static void
 without_an_address_it_says_that_it_is_not_offered(void **state)
 {
 	struct world *w = *state;
@@ -490,6 +523,7 @@ main(void)
 		IN_ARENA(an_incomplete_or_ambiguous_request_is_refused_by_name),
 		IN_ARENA(the_published_sample_of_a_request_lacks_its_claims_only),
 		IN_ARENA(published_answers_are_read),
+		IN_ARENA(a_status_that_is_not_valid_is_refused),
 		IN_ARENA(published_faults_are_said_in_the_words_of_the_sts),
 		IN_ARENA(an_answer_holds_one_card_and_nothing_else),
 		IN_WORLD(the_request_goes_to_the_sts_as_it_came_and_the_card_comes_back),
@@ -499,6 +533,7 @@ main(void)
 		IN_WORLD(a_card_is_for_the_organisation_that_asks_unless_that_is_not_checked),
 		IN_WORLD(the_words_of_a_fault_are_passed_on_whatever_its_status),
 		IN_WORLD(another_sts_is_asked_when_the_first_is_gone),
+		IN_WORLD(an_sts_that_fails_is_asked_once),
 		IN_WORLD(without_an_address_it_says_that_it_is_not_offered),
 	};
 	int rc = cmocka_run_group_tests(tests, NULL, NULL);
