@@ -45,7 +45,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.x509.oid import ObjectIdentifier
 from lxml import etree
 
+<<<<<<< Updated upstream
 import ocsp
+=======
+from forgery import forge
+>>>>>>> Stashed changes
 
 SOAP = 'http://schemas.xmlsoap.org/soap/envelope/'
 WSSE = 'http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd'
@@ -98,6 +102,7 @@ MODES = {
     'hour-left': 'ends in an hour', 'minute-left': 'ends in 65 seconds',
     'two-cards': 'a card of somebody else after the right one', 'no-card': 'an answer without a card',
     'wrong-status': 'the right card with a status that is not valid',
+    'forged-shape': 'an answer of the "shape" in forgery.py, whose evil card is as the mode "evil" (other-person) says',
     'crl-off': '404 for CRLs; exchanges as normal',
     'crl-garbage': 'something else for CRLs', 'crl-silent': 'CRLs never come',
     **ocsp.MODES,
@@ -596,7 +601,7 @@ def write_signature(card, signer, shown, hash_name):
             '</ds:X509Certificate></ds:X509Data></ds:KeyInfo></ds:Signature>')
 
 
-def envelope(body, message_id=None):
+def envelope(body, message_id=None, header=''):
     security = f' id="{escape(message_id, {chr(34): "&quot;"})}"' if message_id else ''
     return (f'<soapenv:Envelope id="Envelope" xmlns:soapenv="{SOAP}" xmlns:xsd="http://www.w3.org/2001/XMLSchema"'
             ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
@@ -604,7 +609,16 @@ def envelope(body, message_id=None):
             f' xmlns:wsu="{WSU}" xmlns:wsse="{WSSE}" xmlns:wst="{WST}"'
             f' xmlns:medcom="http://www.medcom.dk/dgws/2006/04/dgws-1.0.xsd" xmlns:ds="{DS}"><soapenv:Header>'
             f'<wsse:Security{security}><wsu:Timestamp><wsu:Created>{iso(utcnow())}</wsu:Created></wsu:Timestamp>'
-            f'</wsse:Security></soapenv:Header><soapenv:Body>{body}</soapenv:Body></soapenv:Envelope>')
+            f'</wsse:Security>{header}</soapenv:Header><soapenv:Body>{body}</soapenv:Body></soapenv:Envelope>')
+
+
+def write_answer(token, status, issuer, second_token=''):
+    tokens = f'<wst:RequestedSecurityToken>{token}</wst:RequestedSecurityToken>'
+    if second_token:
+        tokens += f'<wst:RequestedSecurityToken>{second_token}</wst:RequestedSecurityToken>'
+    return (f'<wst:RequestSecurityTokenResponse Context="www.sosi.dk"><wst:TokenType>{SAML}:</wst:TokenType>{tokens}<wst:Status>'
+            f'<wst:Code>{WST}/status/{status}</wst:Code></wst:Status><wst:Issuer><wsa:Address>{issuer}</wsa:Address></wst:Issuer>'
+            '</wst:RequestSecurityTokenResponse>')
 
 
 def write_fault(fault):
@@ -638,23 +652,31 @@ class Sts:
             values = {**values, 'medcom:CareProviderName': values['medcom:CareProviderName'] + '.'}
         return write_card(values, self.name, start, signature)
 
-    def exchange(self, body, mode):
-        """the answer's XML; Fault when there is none"""
+    def asked(self, body):
+        """the values of the card that a good request asks for, with a new id, and the request's id; Fault otherwise"""
         assertion, message_id = read_request(body)
         values = check(self.world, assertion)
         values['sosi:IDCardID'] = base64.b64encode(secrets.token_bytes(16)).decode()
+        return values, message_id or base64.b64encode(secrets.token_bytes(20)).decode()
+
+    def exchange(self, body, mode):
+        """the answer's XML; Fault when there is none"""
+        values, message_id = self.asked(body)
         cards = self.sign(alter(values, mode), mode)
         if mode == 'two-cards':
             cards += self.sign(alter(values, 'other-person'), 'normal')
         if mode == 'no-card':
             cards = ''
-        status = WST + ('/status/invalid' if mode == 'wrong-status' else '/status/valid')
-        return envelope(
-            f'<wst:RequestSecurityTokenResponse Context="www.sosi.dk"><wst:TokenType>{SAML}:</wst:TokenType>'
-            f'<wst:RequestedSecurityToken>{cards}</wst:RequestedSecurityToken><wst:Status><wst:Code>{status}'
-            f'</wst:Code></wst:Status><wst:Issuer><wsa:Address>{self.name}</wsa:Address></wst:Issuer>'
-            '</wst:RequestSecurityTokenResponse>', message_id or base64.b64encode(secrets.token_bytes(20)).decode())
+        return envelope(write_answer(cards, 'invalid' if mode == 'wrong-status' else 'valid', self.name), message_id)
 
+    def forge(self, body, shape, evil):
+        values, message_id = self.asked(body)
+        start = utcnow() - datetime.timedelta(minutes=5)
+        parts = forge(shape, *(write_card(v, self.name, start, '') for v in (values, alter(values, evil))), self.signer, self.other)
+        answers = write_answer(parts['token'], 'valid', self.name, parts.get('second_token', ''))
+        if 'second' in parts:
+            answers += write_answer(parts['second'], 'valid', self.name)
+        return envelope(answers, message_id, parts.get('header', ''))
 
     def exchange_bst(self, body, mode):
         """a card for a bootstrap token, in the form of WS-Trust 1.3; without OCESCertHash, as the real ones are"""
@@ -865,6 +887,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(fault_status or self.server.fault_status, write_fault(fault))
         self.server.control.count('issued')
         return self.answer(200, answer)
+
+    def mode_forged_shape(self, body, settings):
+        self.answer(200, self.server.sts.forge(body, settings['shape'], settings.get('evil', 'other-person')))
 
     def mode_slow(self, body, settings):
         self.hold(settings.get('ms', 3000) / 1000)
