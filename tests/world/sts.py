@@ -45,11 +45,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.x509.oid import ObjectIdentifier
 from lxml import etree
 
-<<<<<<< Updated upstream
 import ocsp
-=======
 from forgery import forge
->>>>>>> Stashed changes
 
 SOAP = 'http://schemas.xmlsoap.org/soap/envelope/'
 WSSE = 'http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd'
