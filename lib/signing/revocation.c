@@ -58,7 +58,7 @@ static int
 ask(const struct signing *s, const char *url, struct arena *a, X509 *cert, X509 *issuer, struct err *e)
 {
 	struct pki_ocsp asked = { .cert = cert, .issuer = issuer };
-	struct slice answer;
+	struct slice answer = { NULL, 0 };
 
 	if (pki_ocsp_request(a, &asked, e) < 0 || fetch(s->http, a, url, asked.request, &answer, e) < 0)
 		return -1;
