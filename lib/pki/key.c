@@ -190,7 +190,7 @@ give_password(char *out, int size, int writing, void *ctx)
 static int
 load_pem(struct kept *k, struct arena *a, const char *path, struct slice password, struct err *e)
 {
-	struct slice text;
+	struct slice text = { NULL, 0 };
 
 	if (read_file(a, path, true, &text, e) < 0)
 		return -1;
@@ -203,7 +203,7 @@ load_pem(struct kept *k, struct arena *a, const char *path, struct slice passwor
 static int
 load_pkcs12(struct kept *k, struct arena *a, const char *path, struct slice password, struct err *e)
 {
-	struct slice bytes;
+	struct slice bytes = { NULL, 0 };
 	char *secret = arena_secret(a, password.n + 1);
 
 	if (secret == NULL)
@@ -234,7 +234,7 @@ static int
 load_certificate(struct kept *k, struct arena *a, const char *path, struct err *e)
 {
 	char none[] = "";	/* a pass phrase to try, so that nobody is asked for one */
-	struct slice text;
+	struct slice text = { NULL, 0 };
 
 	if (path == NULL)
 		return k->cert != NULL ? 0 : err_set(e, ERR_SYSTEM_KEY, "the PKCS#12 file holds no certificate of the key");
@@ -265,7 +265,7 @@ check_pair(const struct kept *k, const struct pki_key_source *from, struct err *
 static int
 load_from(struct pki_keys *keys, struct kept *k, struct arena *a, const struct pki_key_source *from, struct err *e)
 {
-	struct slice password;
+	struct slice password = { NULL, 0 };
 
 	if (read_password(a, from->password_file, &password, e) < 0)
 		return -1;
