@@ -270,28 +270,59 @@ hash_trust(const struct conf_trust *t, uint8_t out[32])
 	}
 }
 
-/* Files of addresses that are no longer listed. */
+/* The next file in the state folder that belongs to an address that is no longer listed; name is the list's. */
+static const char *
+next_former(struct crls *l, DIR *d, char name[NAME])
+{
+	for (const struct dirent *f; (f = readdir(d)) != NULL;) {
+		if (strncmp(f->d_name, "crl-", 4) != 0 || strlen(f->d_name) < NAME)
+			continue;
+		snprintf(name, NAME, "%.*s", 4 + 64, f->d_name);
+		if (find(l, name) == NULL)
+			return f->d_name;
+	}
+	return NULL;
+}
+
 static void
 sweep(struct crls *l)
 {
 	DIR *d = opendir(l->state);
+	char path[PATH_MAX], name[NAME];
 
 	if (d == NULL)
 		return;
-	for (const struct dirent *f; (f = readdir(d)) != NULL;) {
-		char path[PATH_MAX], name[NAME];
-		if (strncmp(f->d_name, "crl-", 4) != 0 || strlen(f->d_name) < NAME)
-			continue;
-		snprintf(name, sizeof name, "%.*s", 4 + 64, f->d_name);
-		if (find(l, name) != NULL)
-			continue;
-		file_path(path, l, f->d_name, "");
+	for (const char *file; (file = next_former(l, d, name)) != NULL;) {
+		file_path(path, l, file, "");
 		unlink(path);
 	}
 	closedir(d);
 }
 
 /* ---- revoked.bin */
+
+/* While an address has not given its list yet, those of former addresses count on: otherwise a certificate that is
+ * revoked would be good again until the new address answers, or for ever if it is misspelt. */
+static size_t
+add_former(struct round *r, struct pki_revoked_writer *w)
+{
+	DIR *d = opendir(r->l->state);
+	struct list former = { .url = NULL };
+	size_t added = 0;
+
+	if (d == NULL)
+		return 0;
+	for (const char *file; (file = next_former(r->l, d, former.name)) != NULL;) {
+		struct err ignored = { 0 };
+		if (strcmp(file + strlen(former.name), ".crl") != 0)
+			continue;
+		arena_reset(r->a);
+		X509_CRL *crl = read_kept(r, &former);
+		added += crl != NULL && pki_revoked_add(w, crl, &ignored) == 0;
+	}
+	closedir(d);
+	return added;
+}
 
 /* Of all that is kept and verifies; one that does not is no reason to forget the others. */
 static int
@@ -314,9 +345,12 @@ write_revoked(struct round *r, struct err *e)
 			log_msg(LOG_WARN, "crl-missing", "%s: no list of it is kept that counts; certificates of its issuer "
 			    "are refused. %s", r->l->list[i].url, why.detail);
 	}
+	size_t former = added < r->l->n ? add_former(r, w) : 0;
 	if (pki_revoked_finish(w, e) < 0)
 		return -1;
-	log_msg(LOG_INFO, "crl-written", "%s: %zu of %zu lists", path, added, r->l->n);
+	log_msg(LOG_INFO, "crl-written", "%s: %zu of %zu lists, and %zu of former addresses", path, added, r->l->n, former);
+	if (added == r->l->n)
+		sweep(r->l);
 	return 0;
 }
 
@@ -363,8 +397,6 @@ run_round(struct round *r, struct err *e)
 	/* what is kept counts at once; a slow server must not delay it */
 	if (other && write_revoked(r, e) < 0)
 		return -1;
-	if (other)
-		sweep(l);
 	memcpy(l->trust, trust, sizeof trust);
 	l->written = true;
 	int rc = fetch_due(r, e);

@@ -292,6 +292,30 @@ another_configuration_counts_at_once(void **state)
 }
 
 static void
+former_addresses_count_until_the_new_ones_have_answered(void **state)
+{
+	struct world *w = *state;
+	int64_t wait;
+
+	server_set(&w->server, 0, (struct page){ "/one", 200, list_of(w, 0, 5, 0), NULL, 0, 0 });
+	server_set(&w->server, 1, (struct page){ "/two", 500, S(""), NULL, 0, 0 });
+	w->conf.trust.ncrl_urls = 1;
+	assert_ok(crl_refresh(w->crls, &w->conf, &wait, &w->e), &w->e);
+	/* the list moves to another address, which does not answer yet */
+	const char *urls[] = { w->urls[1] };
+	w->conf.trust.crl_urls = urls;
+	assert_int_equal(crl_refresh(w->crls, &w->conf, &wait, &w->e), -1);
+	assert_int_equal(judged(w, 0, 5), ERR_CERT_REVOKED);
+	/* and now it does, with a list that no longer names the certificate */
+	server_set(&w->server, 1, (struct page){ "/two", 200, list_of(w, 0, 6, 1), NULL, 0, 0 });
+	err_clear(&w->e);
+	assert_ok(fresh_round(w), &w->e);
+	assert_int_equal(judged(w, 0, 5), ERR_NONE);
+	assert_int_equal(kept_files(w), 2);
+	w->conf.trust.crl_urls = (const char *const *)w->urls;
+}
+
+static void
 a_kept_list_counts_before_a_server_has_answered(void **state)
 {
 	struct world *w = *state;
@@ -316,6 +340,7 @@ main(void)
 		T(a_list_that_has_not_changed_is_not_sent_again),
 		T(a_kept_list_that_is_of_no_use_is_fetched_whole),
 		T(another_configuration_counts_at_once),
+		T(former_addresses_count_until_the_new_ones_have_answered),
 		T(a_kept_list_counts_before_a_server_has_answered),
 	};
 	struct err e = { 0 };
