@@ -76,7 +76,7 @@ pg_restart(struct test_pg *pg)
 	pg->pid = fork();
 	if (pg->pid == 0) {
 		pg_become(log);
-		execl(PG_BIN "postgres", "postgres", "-D", data, "-k", pg->dir, "-c", "listen_addresses=",
+		execl(PG_BIN "postgres", PG_BIN "postgres", "-D", data, "-k", pg->dir, "-c", "listen_addresses=",
 		    "-c", "fsync=off", "-c", "max_connections=30", "-c", "shared_buffers=16MB",
 		    "-c", "log_min_messages=fatal", (char *)NULL);
 		_exit(127);
@@ -163,7 +163,7 @@ pg_start(void)
 	pid_t pid = fork();
 	if (pid == 0) {
 		pg_become(log);
-		execl(PG_BIN "initdb", "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+		execl(PG_BIN "initdb", PG_BIN "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
 		    "--locale=C", "--no-sync", "--no-instructions", (char *)NULL);
 		_exit(127);
 	}
