@@ -97,13 +97,17 @@ static int
 read_message(struct flow *f)
 {
 	struct slice boundary, start;
+	enum soap_form form;
 
-	if (edge_need_soap_post(&f->call, &f->form, &boundary, &start) < 0)
+	if (edge_need_soap_post(&f->call, &form, &boundary, &start) < 0)
 		return -1;
 	buf_init(&f->in, xml_head_limits.bytes + PREAMBLE_MAX + 2 * READ_PIECE);
-	if (f->form == SOAP_MULTIPART && find_root(f, boundary, start) < 0)
-		return -1;
-	return read_head(f);
+	if (form == SOAP_PLAIN)
+		return read_head(f);
+	f->parts = soap_parts_new(f->call.arena, boundary, start);
+	if (f->parts == NULL)
+		return err_set(&f->call.err, ERR_MEMORY, "parts");
+	return find_root(f, boundary, start) < 0 ? -1 : read_head(f);
 }
 
 /* What the audit needs to know even of a message that is refused. */

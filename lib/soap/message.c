@@ -93,6 +93,8 @@ soap_read(struct arena *a, struct slice bytes, struct soap_message *out, struct 
 	if (body == NULL)
 		return -1;
 	out->operation = xml_first(body);
+	if (out->operation != NULL && xml_next(out->operation) != NULL)
+		return err_set(e, ERR_TWO_OPERATIONS, "second element in Body");
 	out->card = find_card(envelope);
 	if ((out->card != NULL) != out->head->has_card)
 		return err_set(e, ERR_XML, "reader and tree differ about the card");

@@ -58,8 +58,9 @@ int soap_splice(const struct soap_head *h, struct slice message, struct slice ca
 struct soap_message {
 	const struct soap_head *head;
 	xmlNode *card;			/* NULL when there is none */
-	xmlNode *operation;		/* first element child of Body; NULL when there is none */
+	xmlNode *operation;		/* the element child of Body; NULL when there is none */
 };
+/* Two element children of Body: ERR_TWO_OPERATIONS. */
 int soap_read(struct arena *a, struct slice bytes, struct soap_message *out, struct err *e);
 
 /* MTOM: Content-Type of a request. multipart/related: boundary and start are taken out of it. */
@@ -70,6 +71,12 @@ int soap_content_type(struct arena *a, struct slice content_type, enum soap_form
  * must be the first part (and the one that `start` names, if given). 1: found, *root set; 0: more bytes are
  * needed; -1: refused (ERR_XML). */
 int soap_find_root(struct slice bytes, struct slice boundary, struct slice start, size_t *root, struct err *e);
+
+/* The parts behind the root, as the message streams by from its first byte: another part with the root's Content-ID, which a
+ * receiver could take for it, is refused (ERR_XML). boundary and start must live as long. */
+struct soap_parts;
+struct soap_parts *soap_parts_new(struct arena *a, struct slice boundary, struct slice start);
+int soap_parts_feed(struct soap_parts *p, struct slice bytes, struct err *e);
 
 /* A whole plain message as it streams by, for services set to check_body: well formed to its end, with at most one
  * Header, then exactly one Body (ERR_XML, ERR_DOCTYPE, ERR_ENVELOPE_FORM). Freed with the arena. */

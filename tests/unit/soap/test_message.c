@@ -16,7 +16,7 @@ a_message_is_its_head_its_card_and_its_operation(void **state)
 	assert_true(xml_is(m.card, NS_SAML, "Assertion"));
 	assert_slice("2203333571", xml_text(a, xml_child(xml_child(m.card, NS_SAML, "Subject", 0), NS_SAML, "NameID", 0)));
 
-	assert_ok(soap_read(a, S(OPEN "<s:Body>\n<!-- x -->" OPERATION OPERATION "</s:Body></s:Envelope>\n"), &m, &e), &e);
+	assert_ok(soap_read(a, S(OPEN "<s:Body>\n<!-- x -->" OPERATION "</s:Body></s:Envelope>\n"), &m, &e), &e);
 	assert_null(m.card);
 	assert_slice("x", xml_text(a, m.operation));
 	assert_ok(soap_read(a, S(OPEN "<s:Body/></s:Envelope>"), &m, &e), &e);
@@ -34,6 +34,8 @@ static const struct {
 	{ ERR_ENVELOPE_FORM, "two Bodies", OPEN "<s:Body/><s:Body/></s:Envelope>" },
 	{ ERR_ENVELOPE_FORM, "Header behind Body", OPEN "<s:Body/><s:Header/></s:Envelope>" },
 	{ ERR_ENVELOPE_FORM, "something behind Body", OPEN "<s:Body/><x/></s:Envelope>" },
+	{ ERR_TWO_OPERATIONS, "two operations", OPEN "<s:Body><x/> <y/></s:Body></s:Envelope>" },
+	{ ERR_TWO_OPERATIONS, "twice the same operation", OPEN "<s:Body>" OPERATION OPERATION "</s:Body></s:Envelope>" },
 	{ ERR_ENVELOPE_FORM, "no Body", OPEN "</s:Envelope>" },
 	{ ERR_XML, "cut in Body", OPEN "<s:Body><x>" },
 	{ ERR_XML, "not well formed in Body", OPEN "<s:Body><x></s:Body></s:Envelope>" },
