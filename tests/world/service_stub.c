@@ -1057,7 +1057,7 @@ handle_redirect(struct exchange *x)
 	char location[128];
 
 	snprintf(location, sizeof location, "Location: http://127.0.0.1:%d/sink\r\n", x->stub->port);
-	return answer(x, 302, "text/plain", location, "elsewhere\n", 10);
+	return answer(x, (int)x->arg, "text/plain", location, "elsewhere\n", 10);
 }
 
 static int
@@ -1106,7 +1106,7 @@ static const struct route routes[] = {
 	{ "/fault",		handle_fault,		0,	JUDGE },	/* /fault/<code> */
 	{ "/status",		handle_status,		200,	JUDGE },	/* /status/<code> */
 	{ "/headers",		handle_headers,		0,	JUDGE },
-	{ "/redirect",		handle_redirect,	0,	JUDGE },
+	{ "/redirect",		handle_redirect,	302,	JUDGE },	/* /redirect/<code> */
 	{ "/garbage",		handle_garbage,		0,	JUDGE },
 	{ "/cut-chunked",	handle_cut_chunked,	10000,	JUDGE },	/* /cut-chunked/<octets sent> */
 	{ "/cut",		handle_cut,		10000,	JUDGE },	/* /cut/<octets sent> */
