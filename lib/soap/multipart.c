@@ -37,12 +37,29 @@ header_value(struct slice line, const char *name)
 	return slice_trim(slice_from(line, n + 1));
 }
 
+/* Whether a charset among these parameters is UTF-8: another would have the receiver read other text than we do. */
+static bool
+is_utf8(struct slice parameters)
+{
+	struct slice one, name;
+
+	while (slice_next(&parameters, ';', &one))
+		if (slice_next(&one, '=', &name) && slice_is_nocase(slice_trim(name), "charset") &&
+		    !slice_is_nocase(slice_trim(one), "utf-8") && !slice_is_nocase(slice_trim(one), "\"utf-8\""))
+			return false;
+	return true;
+}
+
 /* RFC 2387: start names the root by its Content-ID. RFC 2045: any other transfer encoding would hide the XML. */
 static int
 check_part_header(struct slice line, struct slice start, struct err *e)
 {
 	struct slice id = header_value(line, "Content-ID"), enc = header_value(line, "Content-Transfer-Encoding");
+	bool is_folded = line.p[0] == ' ' || line.p[0] == '\t';
+	struct slice type = is_folded ? line : header_value(line, "Content-Type");
 
+	if (type.p != NULL && !is_utf8(type))
+		return err_set(e, ERR_ENCODING, "root part: %.*s", SLICE_FMT(type));
 	if (id.p != NULL && start.p != NULL && !slice_eq(id, start))
 		return err_set(e, ERR_XML, "the root part is not the first: %.*s", SLICE_FMT(id));
 	if (enc.p != NULL && !slice_is_nocase(enc, "8bit") && !slice_is_nocase(enc, "7bit") &&

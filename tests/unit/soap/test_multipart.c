@@ -142,12 +142,37 @@ the_headers_of_a_part_have_a_limit(void **state)
 	arena_free(a);
 }
 
+static void
+the_root_part_is_in_utf8(void **state)
+{
+	static const struct { const char *text; bool good; } rows[] = {
+		{ "--b1\r\nContent-Type: text/xml;charset=UTF-8\r\n\r\n", true },
+		{ "--b1\r\nContent-Type: text/xml; charset = \"utf-8\"; type=\"text/xml\"\r\n\r\n", true },
+		{ "--b1\r\nContent-Type: text/xml; xcharset=utf-16\r\n\r\n", true },
+		{ "--b1\r\nContent-Type: text/xml;\r\n\tcharset=utf-8\r\n\r\n", true },
+		{ "--b1\r\nContent-Type: text/xml; charset=utf-16\r\n\r\n", false },
+		{ "--b1\r\ncontent-type: text/xml;Charset=\"ISO-8859-1\"\r\n\r\n", false },
+		{ "--b1\r\nContent-Type: text/xml; charset=\r\n\r\n", false },
+		{ "--b1\r\nContent-Type: text/xml;\r\n charset=utf-7\r\n\r\n", false },
+	};
+	struct err e;
+	size_t root;
+	(void)state;
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		assert_int_equal(find(rows[i].text, NULL, &root, &e), rows[i].good ? 1 : -1);
+		if (!rows[i].good)
+			assert_int_equal(e.kind, ERR_ENCODING);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_root_part_is_found),
 		cmocka_unit_test(every_cut_asks_for_more),
+		cmocka_unit_test(the_root_part_is_in_utf8),
 		cmocka_unit_test(doubtful_parts_are_refused),
 		cmocka_unit_test(a_second_root_is_refused_however_it_comes),
 		cmocka_unit_test(the_headers_of_a_part_have_a_limit),
