@@ -170,7 +170,7 @@ $(BENCH_BINS): $(B)/bench/%: $(B)/tests/bench/%.o
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # ---------------------------------------------------------------------------------------------
-.PHONY: all deps demo test test-built check fuzz fuzz-replay bench lint format clean help world man
+.PHONY: all deps demo test test-built check fuzz fuzz-replay bench chaos lint format clean help world man
 
 all: $(PROGRAM_BINS) $(WORLD_BINS)	## build everything into build/plain (SAN=address|undefined|thread: build/<SAN>)
 
@@ -204,6 +204,9 @@ bench:	## speed and memory, as ratios against other programs in the same run
 	@scripts/install-deps --bench
 	@$(MAKE) --no-print-directory all $(BENCH_BINS)
 	@SOSIGW_BUILD=$(B) tests/bench/run
+
+chaos: deps	## three servers under load, and one thing after another dies; a quarter of an hour
+	@$(MAKE) --no-print-directory all && SOSIGW_BUILD=$(B) tests/chaos/run
 
 lint:	## cppcheck, clang-tidy, guards
 	@scripts/install-deps --lint

@@ -1,0 +1,176 @@
+"""The checker: holds the ledger of a phase against the audit trail and against what reached the service, and sums up.
+What it finds wrong is in Result.wrong: {kind: [description, ...]}."""
+import collections
+import contextlib
+import os
+import re
+import subprocess
+import time
+
+from harness import read_records
+from load import POOL
+
+MARK = re.compile(rb'urn:chaos:(c\d+-\d+)')
+DRAIN_SECONDS = 30
+GAP_SECONDS = 1.0
+KINDS = ('lost', 'returned', 'failed', 'missing', 'doubled', 'wrong', 'broken', 'gap')
+
+
+class Result:
+	def __init__(self, name):
+		self.name, self.calls, self.early, self.drain = name, 0, 0, 0.0
+		self.wrong = {k: [] for k in KINDS}
+		self.first = collections.Counter()	# why first attempts failed, all of them
+		self.gaps, self.slowest, self.seconds = {}, 0.0, 0.0
+		self.notes = []
+
+
+class Checker:
+	def __init__(self, world, ledger):
+		self.world, self.ledger = world, ledger
+		self.seen_requests = 0
+
+	def sql(self, statement):
+		r = subprocess.run(['psql', '-X', '-At', '-F', '\t', self.world.sandbox['postgresql'], '-c', statement], capture_output=True,
+		    text=True, check=False, timeout=60)
+		if r.returncode:
+			raise AssertionError(f'psql: {r.stderr}')
+		return [line.split('\t') for line in r.stdout.splitlines()]
+
+	def rows(self):
+		"""mark -> its audit events"""
+		out = collections.defaultdict(list)
+		for mark, request, status, card, server, program in self.sql(
+		    "SELECT system_id, request_id, status, coalesce(card_id, ''), server, program FROM audit_event "
+		    f"WHERE system_id LIKE 'c{self.ledger.phase}-%'"):
+			out[mark].append({'request': request, 'status': status, 'card': card, 'where': f'{server} {program}'})
+		return out
+
+	def drain(self, result):
+		"""Waits until the audit trail has what it must have; what it has then."""
+		began = time.monotonic()
+		while True:
+			rows = self.rows()
+			waiting = [a for a in self.ledger.attempts.values() if a.answered and
+			    not any(r['status'] != 'open' for r in rows.get(a.mark, []))]
+			result.drain = time.monotonic() - began
+			if not waiting or result.drain > DRAIN_SECONDS:
+				time.sleep(1)
+				return self.rows()
+			time.sleep(0.5)
+
+	def check(self, name, fault_allows, window):
+		"""All of a phase, once the gate is shut and the users were swept. window: when its load began and ended."""
+		result = Result(name)
+		result.notes = self.ledger.notes
+		result.seconds = window[1] - window[0]
+		rows = self.drain(result)
+		self.check_calls(result)
+		self.check_attempts(result, fault_allows)
+		self.check_audit(result, rows)
+		self.check_service(result, rows)
+		self.check_chains(result)
+		self.check_gaps(result, window)
+		result.wrong['failed'] += [n for n in result.notes if n.startswith('LATE')]
+		return result
+
+	def check_calls(self, result):
+		for c in self.ledger.calls:
+			result.calls += 1
+			if c.verdict == 'early':
+				result.early += 1
+			elif c.verdict != 'good':
+				result.wrong[c.verdict].append(f'{c.kind} {c.attempts[-1].mark}: {c.why}')
+
+	def check_attempts(self, result, allowed):
+		"""A first attempt that failed is made good by the balancer; it may fail in flight in a process that was killed."""
+		for a in self.ledger.attempts.values():
+			if a.answered:
+				continue
+			flight = self.ledger.was_in_flight(a)
+			result.first[f'{a.outcome}{" in flight" if flight else ""}'] += 1
+			if not flight and a.outcome not in allowed:
+				result.wrong['failed'].append(f'{a.kind} {a.mark} on server {a.server + 1}: {a.outcome} after {a.ended - a.began:.2f} s {a.text[:80]}')
+
+	def check_audit(self, result, rows):
+		"""Every answer has exactly one event, with its outcome; a call without an answer at most one."""
+		for mark in set(rows) - set(self.ledger.attempts):
+			result.wrong['doubled'].append(f'an event of a call that was not made: {mark}')
+		for a in self.ledger.attempts.values():
+			got = rows.get(a.mark, [])
+			flight = self.ledger.was_in_flight(a, 0.5)
+			if a.answered and not got:
+				result.wrong['missing'].append(f'{a.kind} {a.mark} answered by server {a.server + 1}')
+			# Apache may give what a killed worker had begun to the next one: two requests, two events
+			replayed = flight and len({r['request'] for r in got}) == len(got)
+			if len(got) > 1 and not replayed:
+				result.wrong['doubled'].append(f'{a.kind} {a.mark}: {len(got)} events of {", ".join(r["where"] for r in got)}')
+			wanted = {'ok': ('ok',), 'fault': ('refused', 'failed')}.get(a.outcome)
+			if got and wanted and not flight and not any(r['status'] in wanted for r in got):
+				result.wrong['wrong'].append(f'{a.kind} {a.mark} was answered {a.outcome}, the audit says {got[0]["status"]}')
+
+	def check_service(self, result, rows):
+		"""What reached the service: once per call, with the card of its user, and known to the audit."""
+		reached = collections.Counter()
+		for r in read_records(self.world.sandbox['records'], self.seen_requests):
+			self.seen_requests = max(self.seen_requests, r['n'])
+			for kind in ('head', 'body'):
+				with contextlib.suppress(OSError):
+					os.unlink(os.path.join(self.world.sandbox['records'], f'{r["n"]}.{kind}'))
+			found = MARK.search(r.get('body', b''))
+			a = self.ledger.attempts.get(found[1].decode()) if found else None
+			if a is None:
+				continue
+			reached[a.mark] += 1
+			if not rows.get(a.mark) and not a.answered:
+				result.wrong['missing'].append(f'{a.kind} {a.mark} reached the service')
+			if a.card and r['card'] and r['card'] != a.card:
+				result.wrong['wrong'].append(f'{a.mark} reached the service with card {r["card"]}, not {a.card}')
+		for mark, n in reached.items():
+			if n > 1:
+				result.wrong['wrong'].append(f'{mark} reached the service {n} times')
+
+	def check_chains(self, result):
+		try:
+			self.world.ctl('audit', 'verify')
+		except AssertionError as e:
+			lines = [line for line in str(e).splitlines()[1:] if line.strip()]
+			result.wrong['broken'] += lines or ['sosigwctl audit verify failed']
+
+	def check_gaps(self, result, window):
+		"""The longest time in which no call to a pool of workers was answered, over all servers and per server."""
+		good = [c.attempts[-1] for c in self.ledger.calls if c.verdict in ('good', 'early')]
+		result.slowest = max((c.attempts[-1].ended - c.attempts[0].began for c in self.ledger.calls), default=0)
+		for pool in ('proxy', 'card'):
+			ended = [(a.ended, a.server) for a in good if POOL[a.kind] == pool and window[0] <= a.ended <= window[1]]
+			result.gaps[pool] = longest([t for t, _ in ended], window)
+			for server in range(len(self.world.sandbox['servers'])):
+				result.gaps[f'{pool} {server + 1}'] = longest([t for t, s in ended if s == server], window)
+			if result.gaps[pool] > GAP_SECONDS:
+				result.wrong['gap'].append(f'{pool} pool: nothing answered for {result.gaps[pool]:.2f} s')
+
+
+def longest(times, window):
+	marks = [window[0], *sorted(times), window[1]]
+	return max(b - a for a, b in zip(marks, marks[1:]))
+
+
+# ---- the table
+
+HEAD = ('fault', 'calls', 'first try failed', 'failed', 'gap proxy', 'gap card', 'one srv', 'slowest', 'lost', 'returned', '<1 s',
+    'missing', 'doubled', 'wrong', 'broken', 'drain')
+
+
+def columns(r):
+	w = {k: len(v) for k, v in r.wrong.items()}
+	alone = max((v for k, v in r.gaps.items() if ' ' in k), default=0)
+	first = ', '.join(f'{n} {why}' for why, n in sorted(r.first.items())) or '0'
+	return (r.name, r.calls, first, w['failed'], f'{r.gaps["proxy"]:.2f}', f'{r.gaps["card"]:.2f}', f'{alone:.1f}', f'{r.slowest:.2f}', w['lost'],
+	    w['returned'], r.early, w['missing'], w['doubled'], w['wrong'], w['broken'], f'{r.drain:.1f}')
+
+
+def print_table(results):
+	table = [HEAD] + [tuple(str(c) for c in columns(r)) for r in results]
+	widths = [max(len(row[i]) for row in table) for i in range(len(HEAD))]
+	for row in table:
+		print('  '.join(c.ljust(w) if i in (0, 2) else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))))
