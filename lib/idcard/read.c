@@ -296,8 +296,10 @@ read_values(struct arena *a, struct reading *r, const xmlNode *root, struct err 
 	r->card.is_signed = signature != NULL;
 	if (r->level.p == NULL)
 		return 0;
-	if (r->level.n != 1 || r->level.p[0] < '1' || r->level.p[0] > '4')
-		return err_set(e, ERR_CARD_FORM, "AuthenticationLevel is not 1 to 4");
+	if (r->level.n != 1 || r->level.p[0] < '1' || r->level.p[0] > '4') {
+		err_set(e, ERR_CARD_FORM, "AuthenticationLevel is not 1 to 4");
+		return err_say(e, "sosi:AuthenticationLevel (1, 2, 3, 4)");
+	}
 	r->card.level = r->level.p[0] - '0';
 	return 0;
 }

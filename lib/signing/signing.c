@@ -19,18 +19,37 @@ signing_hash(const struct conf_organisation *o)
 	return o->signature_hash == CONF_SHA256 ? DSIG_SHA256 : DSIG_SHA1;
 }
 
+/* Whose order it is. In an organisation with session ids a client may order in the name of a session: the card and all that is
+ * written of it name the session's user, not an id that opens a card. */
+static struct slice
+user_of(const struct signing *s, const struct conf_organisation *o, struct arena *a, const struct cards_user *u,
+    const struct idcard *asked)
+{
+	struct err none = { .kind = ERR_NONE };
+	struct cards_order *order;
+	struct card *card;
+
+	if (!o->session_ids)
+		return asked->name_id;
+	if (cards_get(s->cards, a, u, 0, 0, &card, &none) == 0 && card->user.p != NULL)
+		return card->user;
+	err_clear(&none);
+	return cards_pending(s->cards, a, u, &order, &none) == 0 ? order->user : asked->name_id;
+}
+
 int
 signing_order(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_client *client,
     struct cards_user *u, const struct idcard *asked, struct cards_order **order, struct err *e)
 {
 	const int64_t now = clock_now();
-	const struct idcard_new new = { .from = asked, .issuer = c->issuer, .now = now };
+	struct idcard from = *asked;
+	const struct idcard_new new = { .from = &from, .issuer = c->issuer, .now = now };
 	struct cards_order wanted = {
 		.token = rand_token(a, 32), .ordered = now, .expires = now + c->pending_ttl, .client = client->id,
-		.user = asked->name_id,
 	};
 	struct idcard *card;
 
+	from.name_id = wanted.user = user_of(s, client->organisation, a, u, asked);
 	if (idcard_check_order(asked, e) < 0 || idcard_build(a, &new, &card, e) < 0)
 		return -1;
 	wanted.xml = card->xml;

@@ -572,6 +572,25 @@ a_card_that_its_client_has_signed_is_the_systems_card(void **state)
 }
 
 static void
+a_new_order_of_a_session_is_its_users(void **state)
+{
+	struct world *w = *state;
+	const struct conf_client client = { .id = S("epj"), .organisation = &w->org };
+	const struct cards_user session = { w->org.id, S("an-id-that-opens-the-card") };
+	const struct card kept = { .user = S("Lars"), .not_before = NOW, .not_after = NOW + 3600, .kept = NOW };
+	struct cards_user u = session;
+	struct cards_order *order;
+
+	w->org.session_ids = true;
+	assert_ok(cards_keep(&w->cards, w->a, &session, &kept, &w->e), &w->e);
+	w->asked.name_id = session.user;
+	assert_ok(signing_order(&w->s, &w->conf, w->a, &client, &u, &w->asked, &order, &w->e), &w->e);
+	assert_slice("Lars", order->user);
+	assert_true(slice_find(order->xml, session.user) < 0);
+	assert_false(slice_eq(u.user, session.user));
+}
+
+static void
 after_logout_a_new_one_is_made(void **state)
 {
 	struct world *w = *state;
@@ -818,6 +837,7 @@ main(void)
 		T(a_card_that_is_too_old_from_birth_is_no_use_and_not_made_at_every_call),
 		T(without_the_store_nothing_is_made),
 		T(a_card_that_its_client_has_signed_is_the_systems_card),
+		T(a_new_order_of_a_session_is_its_users),
 		T(after_logout_a_new_one_is_made),
 		T(a_crowd_causes_one_exchange),
 		T(a_crowd_shares_a_failure),
