@@ -53,7 +53,6 @@
 
 struct conn {
 	struct conn *prev, *next;
-	struct list *in;	/* NULL: a thread has it */
 	int fd;
 	bool stale;		/* the rest of an answered body may come */
 	int64_t since;		/* when it came into its list */
@@ -104,36 +103,37 @@ list_put(struct list *l, struct conn *c)
 {
 	c->prev = l->last;
 	c->next = NULL;
-	c->in = l;
 	c->since = clock_mono_ms();
 	*(l->last == NULL ? &l->first : &l->last->next) = c;
 	l->last = c;
 }
 
 static void
-list_take(struct conn *c)
+list_take(struct list *l, struct conn *c)
 {
-	struct list *l = c->in;
-
-	*(c->prev == NULL ? &l->first : &c->prev->next) = c->next;
-	*(c->next == NULL ? &l->last : &c->next->prev) = c->prev;
-	c->in = NULL;
+	*(l->first == c ? &l->first : &c->prev->next) = c->next;
+	*(l->last == c ? &l->last : &c->next->prev) = c->prev;
 }
 
 static void
 conn_close(struct conn *c)
 {
-	if (c->in != NULL)
-		list_take(c);
 	close(c->fd);
 	free(c);
+}
+
+static void
+take_and_close(struct list *l, struct conn *c)
+{
+	list_take(l, c);
+	conn_close(c);
 }
 
 static void
 close_all(struct list *l)
 {
 	while (l->first != NULL)
-		conn_close(l->first);
+		take_and_close(l, l->first);
 }
 
 /* ---- threads */
@@ -179,7 +179,7 @@ settle(struct fcgi *f, struct conn *c, enum serve_end end)
 	} else {
 		list_put(&f->idle, c);
 		if (epoll_ctl(f->epoll_fd, EPOLL_CTL_MOD, c->fd, &ev) < 0)
-			conn_close(c);
+			take_and_close(&f->idle, c);
 	}
 	if (f->stopping)
 		wake_dispatcher(f);
@@ -193,7 +193,7 @@ next_job(struct thread *t)
 	struct conn *c = p->waiting.first;
 
 	if (c != NULL) {
-		list_take(c);
+		list_take(&p->waiting, c);
 		p->nwaiting--;
 		return c;
 	}
@@ -354,7 +354,7 @@ add_conn(struct fcgi *f, int fd)
 	pthread_mutex_lock(&f->lock);
 	list_put(&f->idle, c);
 	if (epoll_ctl(f->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
-		conn_close(c);
+		take_and_close(&f->idle, c);
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -388,7 +388,7 @@ accept_all(struct fcgi *f)
 static void
 ready(struct fcgi *f, struct conn *c)
 {
-	list_take(c);
+	list_take(&f->idle, c);
 	if (!has_bytes(c))
 		conn_close(c);
 	else if (!offer(&f->pool, c))
@@ -420,12 +420,12 @@ expire(struct fcgi *f, int64_t now)
 {
 	pthread_mutex_lock(&f->lock);
 	for (struct conn *c; (c = f->pool.waiting.first) != NULL && now - c->since >= f->conf.queue_ms; ) {
-		list_take(c);
+		list_take(&f->pool.waiting, c);
 		f->pool.nwaiting--;
 		refuse(f, c);
 	}
 	for (struct conn *c; f->stopping && (c = f->idle.first) != NULL && now - c->since >= STALE_MS; )
-		conn_close(c);
+		take_and_close(&f->idle, c);
 	pthread_mutex_unlock(&f->lock);
 	if (f->accept_again != 0 && now >= f->accept_again)
 		watch_listener(f, true);
@@ -491,7 +491,7 @@ begin_stop(struct fcgi *f)
 	for (struct conn *c = f->idle.first, *after; c != NULL; c = after) {
 		after = c->next;
 		if (!is_wanted_still(c))	/* else its event comes */
-			conn_close(c);
+			take_and_close(&f->idle, c);
 	}
 	pthread_mutex_unlock(&f->lock);
 }
