@@ -22,13 +22,20 @@ struct err {
 };
 
 /* Always -1, so that `return err_set(...)` reads well. Keeps the first failure. */
-#define err_set(e, kind, ...) err_set_at((e), (kind), __FILE__, __LINE__, __VA_ARGS__)
+#define err_set(e, kind, ...) err_minus(err_set_at((e), (kind), __FILE__, __LINE__, __VA_ARGS__))
 int err_set_at(struct err *e, enum err_kind kind, const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 /* Adds what the sender may know and can act on: a name of what is missing, the STS's own words.
  * Cut at the buffer, control characters replaced. Returns -1. */
 int err_say(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void err_clear(struct err *e);
+/* For err_set: with the -1 in sight, compilers and analysers know that who goes on had no failure. */
+static inline int
+err_minus(int minus)
+{
+	(void)minus;
+	return -1;
+}
 
 /* "NO_CARD": for log, audit reason and tests. */
 const char *err_name(enum err_kind kind);

@@ -99,7 +99,7 @@ answers(int fd, unsigned timeout_ms)
 
 	if (send(fd, question, sizeof question - 1, MSG_NOSIGNAL) != sizeof question - 1)
 		return false;
-	while (got == 0 || answer[got - 1] != '\n') {
+	do {
 		struct pollfd p = { fd, POLLIN, 0 };
 		int64_t left = end - clock_mono_ms();
 		if (left <= 0 || got == sizeof answer || poll(&p, 1, (int)left) != 1)
@@ -108,7 +108,7 @@ answers(int fd, unsigned timeout_ms)
 		if (r <= 0)
 			return false;
 		got += (size_t)r;
-	}
+	} while (answer[got - 1] != '\n');
 	return got > sizeof start && memcmp(answer, start, sizeof start - 1) == 0;
 }
 

@@ -256,7 +256,7 @@ fetch(struct cards *c, struct arena *a, const struct cards_user *u, bool newest,
     struct err *e)
 {
 	struct cache_name name = name_of(S("card"), u);
-	struct slice bytes;
+	struct slice bytes = { NULL, 0 };
 
 	*card = NULL;
 	if ((newest ? cache_get_newest : cache_get)(c->cache, a, &name, &bytes, e) < 0)
@@ -370,12 +370,13 @@ cards_forget(struct cards *c, struct arena *a, const struct cards_user *u, struc
 	*id = (struct slice){ NULL, 0 };
 	if (check_user(u, e) < 0)
 		return -1;
-	if (fetch(c, a, u, true, &card, &stamp, &unread) == 0 && card != NULL)
+	fetch(c, a, u, true, &card, &stamp, &unread);		/* unread is as none */
+	if (card != NULL)
 		*id = card->id;
 	bool erased = erase(c, S("card"), u);
 	erased = erase(c, S("order"), u) && erased;
-	if (id->p != NULL)
-		listed = revoke(c, a, *id, card->not_after, &why) == 0;
+	if (card != NULL)
+		listed = revoke(c, a, card->id, card->not_after, &why) == 0;
 	if (!erased)
 		listed = revoke(c, a, tag_of(u, tag), clock_now() + CACHE_TTL_MAX, &why) == 0 && listed;
 	if (!erased && !listed)
@@ -394,7 +395,7 @@ fetch_order(struct cards *c, struct arena *a, const struct cards_user *u, struct
 {
 	struct cache_name name = name_of(S("order"), u);
 	struct cards_order *got = arena_alloc(a, sizeof *got);
-	struct slice bytes;
+	struct slice bytes = { NULL, 0 };
 	int64_t stamp;
 
 	*out = NULL;

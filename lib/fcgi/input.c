@@ -255,7 +255,7 @@ input_head(struct input *in, int fd, unsigned ms, bool stale)
 	if (stale && skip_stale(in, end) <= 0)
 		return none;
 	ssize_t head = collect_head(in, end);
-	if (head < 0)
+	if (head < HEADER)	/* -1; a head has some records */
 		return none;
 	in->id = (unsigned)word(in->buf + 2);
 	in->at = (size_t)head;

@@ -62,7 +62,7 @@ sts_read_answer(struct arena *a, struct slice answer, struct slice *card, struct
 static int
 read_pinned(const struct conf_sts *conf, struct arena *a, X509 ***keys, struct err *e)
 {
-	*keys = arena_alloc(a, conf->ncertificates * sizeof **keys);
+	*keys = arena_alloc(a, conf->ncertificates * sizeof(X509 *));
 	if (*keys == NULL || conf->ncertificates == 0)
 		return err_set(e, ERR_CONFIG, "no STS certificate is configured");
 	for (size_t i = 0; i < conf->ncertificates; i++)
