@@ -152,13 +152,15 @@ DOCTYPES = (
 	('SYSTEM file', doctype('<!DOCTYPE x SYSTEM "file:///etc/hostname">')),
 	('SYSTEM http', doctype('<!DOCTYPE x SYSTEM "@canary@">')),
 	('PUBLIC', doctype('<!DOCTYPE x PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" "@canary@">')),
-	('external entity, file', lambda m: swap(doctype('<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>')(m), 'Sygdom.dk', '&e;')),
+	('external entity, file', lambda m: swap(doctype('<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>')(m), 'Sygdom.dk',
+	    '&e;')),
 	('external entity, http', lambda m: swap(doctype('<!DOCTYPE x [<!ENTITY e SYSTEM "@canary@">]>')(m), 'Sygdom.dk', '&e;')),
 	('parameter entity', doctype('<!DOCTYPE x [<!ENTITY % p SYSTEM "@canary@"> %p;]>')),
 	('ATTLIST default', doctype('<!DOCTYPE x [<!ATTLIST soapenv:Envelope x CDATA "y">]>')),
 	('ATTLIST ID type', doctype('<!DOCTYPE x [<!ATTLIST x id ID #IMPLIED>]>')),
 	('NOTATION', doctype('<!DOCTYPE x [<!NOTATION n SYSTEM "@canary@">]>')),
-	('entity in NameID', lambda m: re.sub(rb'(<saml:NameID[^>]*>)[^<]*', rb'\1&e;', doctype('<!DOCTYPE x [<!ENTITY e "user">]>')(m))),
+	('entity in NameID', lambda m: re.sub(rb'(<saml:NameID[^>]*>)[^<]*', rb'\1&e;',
+	    doctype('<!DOCTYPE x [<!ENTITY e "user">]>')(m))),
 	('entity in To', lambda m: re.sub(rb'(<To [^>]*>)[^<]*', rb'\1&e;', doctype('<!DOCTYPE x [<!ENTITY e "@canary@">]>')(m))),
 	('entity in the id', lambda m: swap(doctype('<!DOCTYPE x [<!ENTITY e "IDCard">]>')(m), 'id="IDCard"', 'id="&e;"')),
 	('billion laughs in NameID', lambda m: re.sub(rb'(<saml:NameID[^>]*>)[^<]*', rb'\1&a11;', doctype(LAUGHS)(m))),
@@ -198,8 +200,10 @@ def entities_cost_no_memory(world):
 def processing_instructions_are_refused(world):
 	good = client.proxy(signed_in(world), world.service('sink'))
 	with Canary() as canary, Refusals(world) as refused:
-		for note, at in (('before the root', '<soapenv:Envelope'), ('in the header', '<wsse:Security'), ('before Body', '<soapenv:Body')):
-			refused.post(f'style sheet {note}', swap(good, at, f'<?xml-stylesheet href="{canary.url()}"?>{at}'), 'PROCESSING_INSTRUCTION')
+		for note, at in (('before the root', '<soapenv:Envelope'), ('in the header', '<wsse:Security'),
+		    ('before Body', '<soapenv:Body')):
+			refused.post(f'style sheet {note}', swap(good, at, f'<?xml-stylesheet href="{canary.url()}"?>{at}'),
+			    'PROCESSING_INSTRUCTION')
 			refused.post(f'php {note}', swap(good, at, f'<?php x?>{at}'), 'PROCESSING_INSTRUCTION')
 
 
@@ -208,7 +212,8 @@ POINTERS = (
 	('schemaLocation', '<x xmlns="urn:x" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:schemaLocation="urn:x {url}" '
 	    'xsi:noNamespaceSchemaLocation="{url}"/>'),
 	('xop:Include', '<x><xop:Include xmlns:xop="http://www.w3.org/2004/08/xop/include" href="{url}"/></x>'),
-	('xop:Include of a file', '<x><xop:Include xmlns:xop="http://www.w3.org/2004/08/xop/include" href="file:///etc/passwd"/></x>'),
+	('xop:Include of a file',
+	    '<x><xop:Include xmlns:xop="http://www.w3.org/2004/08/xop/include" href="file:///etc/passwd"/></x>'),
 	('xml:base', '<x xml:base="{url}"/>'),
 )
 
@@ -231,17 +236,21 @@ def limits_of_the_head_hold(world):
 		    ('attributes', '<x ' + ' '.join(f'a{i}="1"' for i in range(70)) + '/>'),
 		    ('very many attributes', '<x ' + ' '.join(f'a{i}="1"' for i in range(4000)) + '/>'),
 		    ('namespaces', '<x ' + ' '.join(f'xmlns:a{i}="u"' for i in range(70)) + '/>'),
-		    ('header blocks', '<x/>' * 2100), ('long name', f'<{"x" * 9000}/>'), ('long attribute name', f'<x {"a" * 9000}="1"/>'),
+		    ('header blocks', '<x/>' * 2100), ('long name', f'<{"x" * 9000}/>'),
+		    ('long attribute name', f'<x {"a" * 9000}="1"/>'),
 		    ('long attribute', f'<x a="{"y" * 9000}"/>'), ('long namespace', f'<x xmlns="{"y" * 9000}"/>'),
 		    ('long prefix', f'<{"p" * 9000}:x xmlns:{"p" * 9000}="u"/>'), ('long text', f'<x>{"y" * 70000}</x>'),
-		    ('long comment', f'<!--{"y" * 70000}-->'), ('white space', ' ' * 70000), ('long CDATA', f'<x><![CDATA[{"y" * 70000}]]></x>'),
+		    ('long comment', f'<!--{"y" * 70000}-->'), ('white space', ' ' * 70000),
+		    ('long CDATA', f'<x><![CDATA[{"y" * 70000}]]></x>'),
 		    ('many WS-Addressing headers', '<a:From xmlns:a="http://www.w3.org/2005/08/addressing"/>' * 20)):
 			refused.post(note, broken_in_head(text)(good), 'LIMIT')
 		refused.post('a declaration that does not end', b'<?xml version="1.0" ' + b' ' * 70000, 'LIMIT')
 
 
-@cases(('text', lambda n: '<x>' + 'y' * n + '</x>'), ('elements', lambda n: '<x/>' * (n // 4)), ('one attribute', lambda n: f'<x a="{"y" * n}"/>'),
-    ('attributes', lambda n: '<x ' + ' '.join(f'a{i:06}="1"' for i in range(n // 12)) + '/>'), ('depth', lambda n: '<x>' * (n // 3)),
+@cases(('text', lambda n: '<x>' + 'y' * n + '</x>'), ('elements', lambda n: '<x/>' * (n // 4)),
+    ('one attribute', lambda n: f'<x a="{"y" * n}"/>'),
+    ('attributes', lambda n: '<x ' + ' '.join(f'a{i:06}="1"' for i in range(n // 12)) + '/>'),
+    ('depth', lambda n: '<x>' * (n // 3)),
     ('a tag that does not end', lambda n: '<x' + ' ' * n), ('a comment', lambda n: f'<!--{"y" * n}-->'))
 def a_header_of_ten_megabytes_is_refused_at_once(world, text):
 	good = client.proxy(signed_in(world), world.service('sink'))
@@ -252,7 +261,8 @@ def a_header_of_ten_megabytes_is_refused_at_once(world, text):
 
 @cases(('depth', '<x>' * 50000 + '</x>' * 50000), ('attributes', '<x ' + ' '.join(f'a{i}="1"' for i in range(20000)) + '/>'),
     ('namespaces', '<x ' + ' '.join(f'xmlns:a{i}="u"' for i in range(20000)) + '/>'), ('a long name', f'<{"x" * 500000}/>'),
-    ('DOCTYPE', '<!DOCTYPE x [<!ENTITY a "b">]>&a;'), ('no XML', '<<<>>>&&&\0\x01\ufffe'), ('a second Body', '</soapenv:Body><soapenv:Body>'))
+    ('DOCTYPE', '<!DOCTYPE x [<!ENTITY a "b">]>&a;'), ('no XML', '<<<>>>&&&\0\x01\ufffe'),
+    ('a second Body', '</soapenv:Body><soapenv:Body>'))
 def the_same_in_the_body_is_passed_on(world, body):
 	passes(world, client.proxy(signed_in(world), world.service('sink'), body=body))
 
@@ -272,22 +282,38 @@ def bad_bytes(octets):
 
 
 ENCODINGS = (
-	('UTF-16 with BOM', declared('UTF-16', 'utf-16')), ('UTF-16LE', declared('UTF-16LE', 'utf-16-le')), ('UTF-16BE', declared('UTF-16BE', 'utf-16-be')),
-	('UTF-16 that says UTF-8', declared('UTF-8', 'utf-16')), ('UTF-16BE with BOM, undeclared', lambda m: codecs.BOM_UTF16_BE + declared('')(m).decode().encode('utf-16-be')),
-	('UTF-32', declared('UTF-32', 'utf-32')), ('UTF-32BE', declared('UTF-32BE', 'utf-32-be')), ('UTF-32LE', declared('UTF-32LE', 'utf-32-le')),
-	('UTF-7', declared('UTF-7', 'utf-7')), ('UTF-7 with its BOM', lambda m: b'+/v8-' + m), ('EBCDIC', declared('IBM037', 'cp037')),
-	('ISO-8859-1', declared('ISO-8859-1', 'latin-1')), ('ISO-8859-1, all ASCII', lambda m: declared('ISO-8859-1')(m.replace('Lars Ærø'.encode(), b'Lars'))),
-	('windows-1252', declared('windows-1252', 'cp1252')), ('US-ASCII', declared('US-ASCII')), ('Shift_JIS', declared('Shift_JIS')), ('GB18030', declared('GB18030')),
-	('an unknown one', declared('x-klingon')), ('an empty one', declared(' ')), ('UTF-16 declared, sent as UTF-8', declared('UTF-16')),
-	('BOM and ISO-8859-1', lambda m: codecs.BOM_UTF8 + declared('ISO-8859-1')(m)), ('two BOMs', lambda m: codecs.BOM_UTF8 * 2 + m),
-	('latin-1 bytes as UTF-8', lambda m: m.decode().encode('latin-1')), ('overlong slash', bad_bytes(b'\xc0\xaf')), ('overlong in three', bad_bytes(b'\xe0\x80\xaf')),
-	('overlong NUL', bad_bytes(b'\xc0\x80')), ('surrogate', bad_bytes(b'\xed\xa0\x80')), ('surrogate pair', bad_bytes(b'\xed\xa0\xbd\xed\xb8\x80')),
-	('beyond U+10FFFF', bad_bytes(b'\xf4\x90\x80\x80')), ('five bytes', bad_bytes(b'\xf8\x88\x80\x80\x80')), ('a lone continuation', bad_bytes(b'\x80')),
-	('a cut sequence', bad_bytes(b'\xe2\x82')), ('FF', bad_bytes(b'\xff')), ('U+FFFE', bad_bytes(b'\xef\xbf\xbe')), ('U+FFFF', bad_bytes(b'\xef\xbf\xbf')),
-	('invalid in an attribute', lambda m: swap(m, b'id="UserLog"', b'id="\xc0\xaf"')), ('invalid in a name', lambda m: swap(m, b'<soapenv:Header>', b'<soapenv:Header><x\xff/>')),
+	('UTF-16 with BOM', declared('UTF-16', 'utf-16')), ('UTF-16LE', declared('UTF-16LE', 'utf-16-le')),
+	('UTF-16BE', declared('UTF-16BE', 'utf-16-be')),
+	('UTF-16 that says UTF-8', declared('UTF-8', 'utf-16')),
+	('UTF-16BE with BOM, undeclared', lambda m: codecs.BOM_UTF16_BE + declared('')(m).decode().encode('utf-16-be')),
+	('UTF-32', declared('UTF-32', 'utf-32')), ('UTF-32BE', declared('UTF-32BE', 'utf-32-be')),
+	('UTF-32LE', declared('UTF-32LE', 'utf-32-le')),
+	('UTF-7', declared('UTF-7', 'utf-7')), ('UTF-7 with its BOM', lambda m: b'+/v8-' + m),
+	('EBCDIC', declared('IBM037', 'cp037')),
+	('ISO-8859-1', declared('ISO-8859-1', 'latin-1')), ('ISO-8859-1, all ASCII',
+	    lambda m: declared('ISO-8859-1')(m.replace('Lars Ærø'.encode(), b'Lars'))),
+	('windows-1252', declared('windows-1252', 'cp1252')), ('US-ASCII', declared('US-ASCII')),
+	('Shift_JIS', declared('Shift_JIS')), ('GB18030', declared('GB18030')),
+	('an unknown one', declared('x-klingon')), ('an empty one', declared(' ')),
+	('UTF-16 declared, sent as UTF-8', declared('UTF-16')),
+	('BOM and ISO-8859-1', lambda m: codecs.BOM_UTF8 + declared('ISO-8859-1')(m)),
+	('two BOMs', lambda m: codecs.BOM_UTF8 * 2 + m),
+	('latin-1 bytes as UTF-8', lambda m: m.decode().encode('latin-1')), ('overlong slash', bad_bytes(b'\xc0\xaf')),
+	('overlong in three', bad_bytes(b'\xe0\x80\xaf')),
+	('overlong NUL', bad_bytes(b'\xc0\x80')), ('surrogate', bad_bytes(b'\xed\xa0\x80')),
+	('surrogate pair', bad_bytes(b'\xed\xa0\xbd\xed\xb8\x80')),
+	('beyond U+10FFFF', bad_bytes(b'\xf4\x90\x80\x80')), ('five bytes', bad_bytes(b'\xf8\x88\x80\x80\x80')),
+	('a lone continuation', bad_bytes(b'\x80')),
+	('a cut sequence', bad_bytes(b'\xe2\x82')), ('FF', bad_bytes(b'\xff')), ('U+FFFE', bad_bytes(b'\xef\xbf\xbe')),
+	('U+FFFF', bad_bytes(b'\xef\xbf\xbf')),
+	('invalid in an attribute', lambda m: swap(m, b'id="UserLog"', b'id="\xc0\xaf"')),
+	('invalid in a name', lambda m: swap(m, b'<soapenv:Header>', b'<soapenv:Header><x\xff/>')),
 	('invalid in a comment', lambda m: swap(m, b'<soapenv:Header>', b'<soapenv:Header><!-- \xff -->')),
-	('XML 1.1', lambda m: swap(m, 'version="1.0"', 'version="1.1"')), ('XML 2.0', lambda m: swap(m, 'version="1.0"', 'version="2.0"')),
-	('no version', lambda m: swap(m, 'version="1.0" ', '')), ('NEL in XML 1.1', lambda m: swap(m, 'version="1.0"', 'version="1.1"').replace(b'<soapenv:Header>', b'<soapenv:Header>\xc2\x85')),
+	('XML 1.1', lambda m: swap(m, 'version="1.0"', 'version="1.1"')),
+	('XML 2.0', lambda m: swap(m, 'version="1.0"', 'version="2.0"')),
+	('no version', lambda m: swap(m, 'version="1.0" ', '')),
+	('NEL in XML 1.1', lambda m: swap(m, 'version="1.0"', 'version="1.1"').replace(b'<soapenv:Header>',
+	    b'<soapenv:Header>\xc2\x85')),
 )
 
 
@@ -305,7 +331,8 @@ def only_utf8_is_taken(world):
 		check_fault(world.post_service(encodes(client.get_valid_id_card(client.LARS))))
 
 
-@cases(('BOM', lambda m: codecs.BOM_UTF8 + m), ('no declaration', lambda m: m[m.index(b'<soapenv:Envelope'):]), ('BOM and no declaration',
+@cases(('BOM', lambda m: codecs.BOM_UTF8 + m), ('no declaration', lambda m: m[m.index(b'<soapenv:Envelope'):]),
+    ('BOM and no declaration',
     lambda m: codecs.BOM_UTF8 + m[m.index(b'<soapenv:Envelope'):]), ('lower case', lambda m: swap(m, 'UTF-8', 'utf-8')),
     ('no encoding named', declared('')), ('standalone', lambda m: swap(m, '"UTF-8"', '"UTF-8" standalone="yes"')),
     ('single quotes', lambda m: swap(m, '<?xml version="1.0" encoding="UTF-8"?>', "<?xml version='1.0'\tencoding = 'UTF-8' ?>")))
@@ -313,7 +340,9 @@ def utf8_is_taken_in_all_its_forms(world, makes):
 	passes(world, makes(client.proxy(signed_in(world), world.service('sink'))))
 
 
-@cases(('U+FEFF', '\ufeff'), ('U+0085', '\x85'), ('U+2028', '\u2028'), ('U+FDD0', '\ufdd0'), ('beyond the basic plane', '\U0001f600'))
+@cases(('U+FEFF', '\ufeff'), ('U+0085', '\x85'), ('U+2028', '\u2028'), ('U+FDD0', '\ufdd0'),
+    ('beyond the basic plane', '\U0001f600'))
 def odd_characters_are_data(world, character):
 	lars = signed_in(world)
-	passes(world, client.proxy(lars, world.service('sink'), extra=f'<x a="{character}">{character}</x>', body=f'<x>{character}</x>'))
+	passes(world, client.proxy(lars, world.service('sink'), extra=f'<x a="{character}">{character}</x>',
+	    body=f'<x>{character}</x>'))
