@@ -224,6 +224,6 @@ def what_was_refused_is_in_the_audit(world):
 	for value, cert in ((client.sign(b'x', world.certs.key('moces')), 'moces'), (client.sign(digest, world.certs.key('moces-revoked')), 'moces-revoked'),
 	    ('', 'moces'), (client.sign(digest, world.certs.key('voces')), 'voces')):
 		is_refused(world, lars, client.sign_id_card(lars, value, world.certs.cert(cert)))
-	rows = [r for r in world.audit(least=5, user=lars.name_id) if r['operation'] == 'signIdCard']
+	rows = [r for r in world.audit(least=9, user=lars.name_id) if r['operation'] == 'signIdCard']
 	assert [r['reason'] for r in rows] == ['CERT_KIND', 'NO_SIGNING_INFO', 'CERT_REVOKED', 'SIGNATURE'], rows
 	assert {r['status'] for r in rows} == {'refused'}
