@@ -74,6 +74,26 @@ buf_putc(struct buf *b, char c)
 }
 
 void
+buf_put_escaped(struct buf *b, struct slice s, buf_escape *escape)
+{
+	size_t plain = 0;	/* bytes that have been passed and can go out as they are */
+
+	while (plain < s.n) {
+		const char *instead = NULL;
+		size_t n = escape(slice_from(s, plain), &instead);
+		if (instead == NULL) {
+			plain += n;
+			continue;
+		}
+		buf_put(b, (struct slice){ s.p, plain });
+		buf_puts(b, instead);
+		s = slice_from(s, plain + n);
+		plain = 0;
+	}
+	buf_put(b, s);
+}
+
+void
 buf_printf(struct buf *b, const char *fmt, ...)
 {
 	va_list ap, again;

@@ -18,6 +18,9 @@ void buf_clear(struct buf *b);
 void buf_put(struct buf *b, struct slice s);
 void buf_puts(struct buf *b, const char *s);
 void buf_putc(struct buf *b, char c);
+/* Says what the character at the start of `rest` takes, in bytes; *instead, NULL before: what is written in its place. */
+typedef size_t buf_escape(struct slice rest, const char **instead);
+void buf_put_escaped(struct buf *b, struct slice s, buf_escape *escape);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Room for n more bytes to be written in place at b->p + b->n; NULL on failure. The caller adds
  * what it wrote to b->n. */

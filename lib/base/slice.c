@@ -73,6 +73,15 @@ slice_from(struct slice a, size_t from)
 }
 
 bool
+slice_skip(struct slice *rest, struct slice prefix)
+{
+	if (!slice_starts(*rest, prefix))
+		return false;
+	*rest = slice_from(*rest, prefix.n);
+	return true;
+}
+
+bool
 slice_next(struct slice *rest, char sep, struct slice *piece)
 {
 	if (rest->p == NULL)

@@ -31,6 +31,8 @@ ptrdiff_t slice_find(struct slice hay, struct slice needle);
 struct slice slice_trim(struct slice a);
 /* From byte `from` to the end; empty when beyond it. */
 struct slice slice_from(struct slice a, size_t from);
+/* Goes past `prefix` when it stands first in *rest; else false, and *rest is as it was. */
+bool slice_skip(struct slice *rest, struct slice prefix);
 /* Takes what stands before the first `sep` out of *rest; false when *rest is absent. The last
  * piece leaves *rest absent. */
 bool slice_next(struct slice *rest, char sep, struct slice *piece);

@@ -4,7 +4,10 @@
 #include "clock.h"
 #include "conv.h"
 #include "rand.h"
+#include "thread.h"
 #include "uri.h"
+
+#include <signal.h>
 
 static int
 new_arena(void **state)
@@ -158,6 +161,70 @@ a_full_buffer_stays_failed(void **state)
 	buf_free(&b);
 }
 
+/* For the test: "ab" is one character, an x is written as <x>. */
+static size_t
+escape_x(struct slice rest, const char **instead)
+{
+	if (rest.p[0] == 'x')
+		*instead = "<x>";
+	return slice_starts(rest, S("ab")) ? 2 : 1;
+}
+
+static void
+what_needs_it_is_escaped_and_all_else_stays(void **state)
+{
+	static const char *const rows[][2] = {
+		{ "", "" }, { "abc", "abc" }, { "x", "<x>" }, { "xx", "<x><x>" }, { "xab", "<x>ab" }, { "abxab", "ab<x>ab" },
+	};
+	(void)state;
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct buf b;
+		buf_init(&b, 100);
+		buf_puts(&b, "=");
+		buf_put_escaped(&b, slice_of(rows[i][0]), escape_x);
+		assert_slice(rows[i][1], slice_from(buf_slice(&b), 1));
+		buf_free(&b);
+	}
+}
+
+static void
+a_prefix_is_skipped_once_or_not_at_all(void **state)
+{
+	struct slice s = S("ababc"), none = { NULL, 0 };
+	(void)state;
+
+	assert_true(slice_skip(&s, S("ab")));
+	assert_slice("abc", s);
+	assert_false(slice_skip(&s, S("abcd")));
+	assert_slice("abc", s);
+	assert_false(slice_skip(&none, S("")));
+	assert_false(slice_skip(&s, none));
+}
+
+static void *
+blocked_signals(void *out)
+{
+	pthread_sigmask(SIG_SETMASK, NULL, out);
+	return NULL;
+}
+
+static void
+threads_leave_signals_to_main(void **state)
+{
+	sigset_t mine, before, theirs;
+	pthread_t id;
+	(void)state;
+
+	pthread_sigmask(SIG_SETMASK, NULL, &before);
+	assert_int_equal(thread_start(&id, NULL, blocked_signals, &theirs), 0);
+	pthread_join(id, NULL);
+	pthread_sigmask(SIG_SETMASK, NULL, &mine);
+	assert_int_equal(sigismember(&theirs, SIGTERM), 1);
+	assert_int_equal(sigismember(&theirs, SIGHUP), 1);
+	assert_int_equal(sigismember(&mine, SIGTERM), sigismember(&before, SIGTERM));
+}
+
 static void
 the_first_failure_is_kept(void **state)
 {
@@ -208,6 +275,9 @@ main(void)
 		cmocka_unit_test(addresses_are_read_strictly),
 		cmocka_unit_test(an_arena_keeps_its_cap_and_runs_what_was_deferred),
 		cmocka_unit_test(a_full_buffer_stays_failed),
+		cmocka_unit_test(what_needs_it_is_escaped_and_all_else_stays),
+		cmocka_unit_test(a_prefix_is_skipped_once_or_not_at_all),
+		cmocka_unit_test(threads_leave_signals_to_main),
 		cmocka_unit_test(the_first_failure_is_kept),
 		cmocka_unit_test(numbers_have_a_bound),
 		cmocka_unit_test(tokens_differ),
