@@ -7,13 +7,13 @@
 #include "clock.h"
 #include "log.h"
 #include "must.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -210,19 +210,6 @@ run(void *arg)
 	return NULL;
 }
 
-/* Signals are the business of main's thread. */
-static int
-start(struct watch *w)
-{
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int r = pthread_create(&w->thread, NULL, run, w);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return r;
-}
-
 struct watch *
 watch_new(struct node *nodes, size_t n, struct err *e)
 {
@@ -238,7 +225,7 @@ watch_new(struct node *nodes, size_t n, struct err *e)
 		w->nodes[i] = (struct watched){ .node = &nodes[i], .fd = -1 };
 		nodes[i].wake = w->wake;
 	}
-	if (w->wake < 0 || start(w) != 0) {
+	if (w->wake < 0 || thread_start(&w->thread, NULL, run, w) != 0) {
 		err_set(e, ERR_INTERNAL, "watcher of cache nodes: %s", strerror(errno));
 		if (w->wake >= 0)
 			close(w->wake);

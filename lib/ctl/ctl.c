@@ -23,16 +23,22 @@ static const struct ctl_command commands[] = {
 
 /* ---- for the commands */
 
+static void
+say(struct ctl *c, const char *fmt, va_list ap)
+{
+	fputs("sosigwctl: ", c->errs);
+	vfprintf(c->errs, fmt, ap);
+	fputc('\n', c->errs);
+}
+
 enum ctl_exit
 ctl_complain(struct ctl *c, const char *fmt, ...)
 {
 	va_list ap;
 
-	fputs("sosigwctl: ", c->errs);
 	va_start(ap, fmt);
-	vfprintf(c->errs, fmt, ap);
+	say(c, fmt, ap);
 	va_end(ap);
-	fputc('\n', c->errs);
 	return CTL_FAILED;
 }
 
@@ -41,11 +47,9 @@ ctl_misused(struct ctl *c, const char *command, const char *fmt, ...)
 {
 	va_list ap;
 
-	fputs("sosigwctl: ", c->errs);
 	va_start(ap, fmt);
-	vfprintf(c->errs, fmt, ap);
+	say(c, fmt, ap);
 	va_end(ap);
-	fputc('\n', c->errs);
 	for (size_t i = 0; i < NCOMMANDS; i++)
 		if (strcmp(commands[i].name, command) == 0)
 			fprintf(c->errs, "usage: sosigwctl %s %s\n", commands[i].name, commands[i].args);

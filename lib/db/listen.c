@@ -4,11 +4,11 @@
 
 #include "clock.h"
 #include "log.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -153,19 +153,6 @@ release(struct db_listener *l)
 	free(l);
 }
 
-/* Signals are for main: the thread blocks them all. */
-static int
-start_thread(struct db_listener *l)
-{
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int failed = pthread_create(&l->thread, NULL, run, l);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return failed;
-}
-
 struct db_listener *
 db_listen(const struct db_conf *conf, const char *const *channels, size_t n, unsigned poll_ms,
     void (*on_notify)(void *ctx, const char *channel, const char *payload), void *ctx, struct err *e)
@@ -183,7 +170,7 @@ db_listen(const struct db_conf *conf, const char *const *channels, size_t n, uns
 	bool whole = l->wake >= 0 && l->channels != NULL && dial_init(&l->dial, conf) == 0;
 	for (size_t i = 0; whole && i < n; i++)
 		whole = (l->channels[i] = strdup(channels[i])) != NULL;
-	if (!whole || start_thread(l) != 0) {
+	if (!whole || thread_start(&l->thread, NULL, run, l) != 0) {
 		err_set(e, ERR_MEMORY, "listener");
 		release(l);
 		return NULL;

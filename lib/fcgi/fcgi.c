@@ -24,13 +24,13 @@
 #include "log.h"
 #include "must.h"
 #include "serve.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -289,22 +289,9 @@ pool_start(struct pool *p, struct err *e)
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
 	for (; p->started < p->nthreads && rc == 0; p->started += rc == 0)
-		rc = pthread_create(&p->threads[p->started].id, &attr, run_thread, &p->threads[p->started]);
+		rc = thread_start(&p->threads[p->started].id, &attr, run_thread, &p->threads[p->started]);
 	pthread_attr_destroy(&attr);
 	return rc == 0 ? 0 : err_set(e, ERR_INTERNAL, "thread %u: %s", p->started, strerror(rc));
-}
-
-/* Signals are for main's thread. */
-static int
-start_threads(struct fcgi *f, struct err *e)
-{
-	sigset_t all, old;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int rc = pool_start(&f->pool, e) < 0 || pool_start(&f->reserve, e) < 0 ? -1 : 0;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return rc;
 }
 
 static void
@@ -539,7 +526,7 @@ int
 fcgi_run(struct fcgi *f, unsigned drain_ms, struct err *e)
 {
 	must(f->listen_fd >= 0);
-	if (start_threads(f, e) < 0) {
+	if (pool_start(&f->pool, e) < 0 || pool_start(&f->reserve, e) < 0) {
 		end_threads(f);
 		return -1;
 	}

@@ -29,7 +29,7 @@ character(struct slice s)
 }
 
 static const char *
-escape(char c)
+escape_of(char c)
 {
 	switch (c) {
 	case '&':
@@ -47,25 +47,19 @@ escape(char c)
 	}
 }
 
+static size_t
+escape(struct slice rest, const char **instead)
+{
+	size_t n = character(rest);
+
+	*instead = n == 0 ? REPLACEMENT : escape_of(rest.p[0]);
+	return n == 0 ? 1 : n;
+}
+
 void
 html_put_slice(struct buf *b, struct slice s)
 {
-	size_t plain = 0;	/* bytes that have been passed and can go out as they are */
-
-	while (plain < s.n) {
-		struct slice rest = slice_from(s, plain);
-		size_t n = character(rest);
-		const char *instead = n == 0 ? REPLACEMENT : escape(rest.p[0]);
-		if (instead == NULL) {
-			plain += n;
-			continue;
-		}
-		buf_put(b, (struct slice){ s.p, plain });
-		buf_puts(b, instead);
-		s = slice_from(s, plain + 1);
-		plain = 0;
-	}
-	buf_put(b, s);
+	buf_put_escaped(b, s, escape);
 }
 
 void

@@ -7,6 +7,7 @@
 #include "cluster.h"
 #include "crl.h"
 #include "log.h"
+#include "thread.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -173,7 +174,7 @@ start_tasks(struct keep *k, struct err *e)
 		struct task *t = &k->tasks[i];
 		*t = tasks[i];
 		t->keep = k;
-		if (pthread_create(&t->thread, NULL, run_task, t) != 0)
+		if (thread_start(&t->thread, NULL, run_task, t) != 0)
 			return err_set(e, ERR_MEMORY, "thread for %s", t->name);
 		t->started = true;
 	}

@@ -63,17 +63,6 @@ digits(struct slice s, size_t least, size_t most)
 }
 
 static bool
-skip(struct slice *s, const char *prefix)
-{
-	struct slice p = slice_of(prefix);
-
-	if (!slice_starts(*s, p))
-		return false;
-	*s = slice_from(*s, p.n);
-	return true;
-}
-
-static bool
 is_uuid(struct slice s)
 {
 	static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
@@ -95,17 +84,17 @@ oces2_serial(struct slice s, struct pki_identity *out)
 		enum pki_kind kind;
 	} forms[] = { { "-RID:", PKI_EMPLOYEE }, { "-UID:", PKI_ORGANISATION }, { "-FID:", PKI_FUNCTION } };
 
-	if (skip(&s, "PID:")) {
+	if (slice_skip(&s, S("PID:"))) {
 		out->kind = PKI_PERSON;
 		out->pid = s;
 		return slice_starts(s, S("9208-2002-2-")) && digits(slice_from(s, 12), 12, 12);
 	}
-	if (!skip(&s, "CVR:") || s.n < 8)
+	if (!slice_skip(&s, S("CVR:")) || s.n < 8)
 		return false;
 	out->cvr = (struct slice){ s.p, 8 };
 	s = slice_from(s, 8);
 	for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-		if (!skip(&s, forms[i].prefix))
+		if (!slice_skip(&s, slice_of(forms[i].prefix)))
 			continue;
 		out->kind = forms[i].kind;
 		*(i == 0 ? &out->rid : i == 1 ? &out->uid : &out->fid) = s;
@@ -117,15 +106,15 @@ oces2_serial(struct slice s, struct pki_identity *out)
 static bool
 oces3_serial(struct slice s, struct slice organisation_id, struct pki_identity *out)
 {
-	if (skip(&s, "UI:DK-E:G:"))
+	if (slice_skip(&s, S("UI:DK-E:G:")))
 		out->kind = PKI_EMPLOYEE;
-	else if (skip(&s, "UI:DK-O:G:"))
+	else if (slice_skip(&s, S("UI:DK-O:G:")))
 		out->kind = PKI_ORGANISATION;
 	else
 		return false;
 	out->uuid = s;
 	out->cvr = organisation_id;
-	return is_uuid(s) && skip(&out->cvr, "NTRDK-") && digits(out->cvr, 8, 8);
+	return is_uuid(s) && slice_skip(&out->cvr, S("NTRDK-")) && digits(out->cvr, 8, 8);
 }
 
 /* OCES2 writes "NAME // CVR:12345678" in O: the name alone is the organisation, and the number may not

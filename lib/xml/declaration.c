@@ -5,17 +5,6 @@
 #include <string.h>
 
 static bool
-take(struct slice *s, const char *word)
-{
-	struct slice w = slice_of(word);
-
-	if (!slice_starts(*s, w))
-		return false;
-	*s = slice_from(*s, w.n);
-	return true;
-}
-
-static bool
 is_space(char c)
 {
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
@@ -38,10 +27,10 @@ take_pseudo(struct slice *s, const char *name, struct slice *value)
 {
 	struct slice at = *s;
 
-	if (take_spaces(&at) == 0 || !take(&at, name))
+	if (take_spaces(&at) == 0 || !slice_skip(&at, slice_of(name)))
 		return false;
 	take_spaces(&at);
-	if (!take(&at, "="))
+	if (!slice_skip(&at, S("=")))
 		return false;
 	take_spaces(&at);
 	if (at.n == 0 || (at.p[0] != '"' && at.p[0] != '\''))
@@ -57,7 +46,7 @@ take_pseudo(struct slice *s, const char *name, struct slice *value)
 bool
 xml_is_declaration(struct slice s)
 {
-	return take(&s, "<?xml") && s.n > 0 && is_space(s.p[0]);
+	return slice_skip(&s, S("<?xml")) && s.n > 0 && is_space(s.p[0]);
 }
 
 int
@@ -67,14 +56,14 @@ xml_check_declaration(struct slice s, struct err *e)
 
 	if (!xml_is_declaration(s))
 		return 0;
-	(void)take(&s, "<?xml");
+	(void)slice_skip(&s, S("<?xml"));
 	if (!take_pseudo(&s, "version", &version) || !slice_is(version, "1.0"))
 		return err_set(e, ERR_ENCODING, "XML version is not 1.0");
 	if (take_pseudo(&s, "encoding", &encoding) && !slice_is_nocase(encoding, "utf-8"))
 		return err_set(e, ERR_ENCODING, "encoding %.*s", SLICE_FMT(encoding));
 	(void)take_pseudo(&s, "standalone", &standalone);
 	take_spaces(&s);
-	if (!take(&s, "?>"))
+	if (!slice_skip(&s, S("?>")))
 		return err_set(e, ERR_ENCODING, "XML declaration is malformed");
 	return 0;
 }

@@ -16,22 +16,11 @@
 
 /* ---- what is judged before libxml2 sees a byte */
 
-static bool
-take(struct slice *s, const char *word)
-{
-	struct slice w = slice_of(word);
-
-	if (!slice_starts(*s, w))
-		return false;
-	*s = slice_from(*s, w.n);
-	return true;
-}
-
 /* UTF-8 without NUL excludes every other encoding that libxml2 would guess from the first bytes. */
 static int
 check_encoding(struct slice *bytes, struct err *e)
 {
-	(void)take(bytes, XML_BOM);
+	(void)slice_skip(bytes, S(XML_BOM));
 	/* libxml2 would skip a second one, which is text before the root */
 	if (bytes->n == 0 || slice_starts(*bytes, S(XML_BOM)))
 		return err_set(e, ERR_XML, "no document");
@@ -85,11 +74,11 @@ check_attribute_count(struct slice s, const struct xml_limits *limits, struct er
 		if (open == NULL)
 			return 0;
 		s = slice_from(s, (size_t)(open - s.p) + 1);
-		if (take(&s, "!--"))
+		if (slice_skip(&s, S("!--")))
 			s = behind(s, "-->");
-		else if (take(&s, "![CDATA["))
+		else if (slice_skip(&s, S("![CDATA[")))
 			s = behind(s, "]]>");
-		else if (take(&s, "?"))
+		else if (slice_skip(&s, S("?")))
 			s = behind(s, "?>");
 		else if (count_attributes(&s) > limits->attributes)
 			return err_set(e, ERR_LIMIT, "more than %u attributes", limits->attributes);

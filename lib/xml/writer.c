@@ -26,7 +26,7 @@ character(struct slice s)
 
 /* The escape of an ASCII character; NULL when it stands for itself. */
 static const char *
-escape(char c, bool in_attribute)
+escape_of(char c, bool in_attribute)
 {
 	switch (c) {
 	case '&':
@@ -48,31 +48,31 @@ escape(char c, bool in_attribute)
 	}
 }
 
-static void
-put_escaped(struct buf *b, struct slice s, bool in_attribute)
+static size_t
+escape(struct slice rest, bool in_attribute, const char **instead)
 {
-	size_t plain = 0;	/* bytes that have been passed and can go out as they are */
+	size_t n = character(rest);
 
-	while (plain < s.n) {
-		struct slice rest = slice_from(s, plain);
-		size_t n = character(rest);
-		const char *instead = n == 0 ? REPLACEMENT : escape(rest.p[0], in_attribute);
-		if (instead == NULL) {
-			plain += n;
-			continue;
-		}
-		buf_put(b, (struct slice){ s.p, plain });
-		buf_puts(b, instead);
-		s = slice_from(s, plain + 1);
-		plain = 0;
-	}
-	buf_put(b, s);
+	*instead = n == 0 ? REPLACEMENT : escape_of(rest.p[0], in_attribute);
+	return n == 0 ? 1 : n;
+}
+
+static size_t
+escape_text(struct slice rest, const char **instead)
+{
+	return escape(rest, false, instead);
+}
+
+static size_t
+escape_attr(struct slice rest, const char **instead)
+{
+	return escape(rest, true, instead);
 }
 
 void
 xml_put_text(struct buf *b, struct slice text)
 {
-	put_escaped(b, text, false);
+	buf_put_escaped(b, text, escape_text);
 }
 
 void
@@ -81,6 +81,6 @@ xml_put_attr(struct buf *b, const char *name, struct slice value)
 	buf_putc(b, ' ');
 	buf_puts(b, name);
 	buf_puts(b, "=\"");
-	put_escaped(b, value, true);
+	buf_put_escaped(b, value, escape_attr);
 	buf_putc(b, '"');
 }
