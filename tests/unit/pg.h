@@ -11,6 +11,8 @@
 #ifndef PG_H
 #define PG_H
 
+#include "clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -65,6 +67,16 @@ pg_pause_ms(long ms)
 {
 	nanosleep(&(struct timespec){ ms / 1000, ms % 1000 * 1000000 }, NULL);
 }
+
+/* What another process or thread brings about: asks until it is true, 15 s at most. */
+#define pg_eventually(what) do { \
+	int64_t end_ = clock_mono_ms() + 15000; \
+	while (!(what)) { \
+		if (clock_mono_ms() > end_) \
+			fail_msg("never came true: %s", #what); \
+		pg_pause_ms(5); \
+	} \
+} while (0)
 
 static inline void
 pg_restart(struct test_pg *pg)

@@ -53,4 +53,32 @@ unit_file(struct arena *a, const char *path)
 	return (struct slice){ p, (size_t)n };
 }
 
+/* `text` with the first `from` made into `to`; the test fails when there is none. */
+static inline struct slice
+unit_edited(struct arena *a, struct slice text, const char *from, const char *to)
+{
+	ptrdiff_t at = slice_find(text, slice_of(from));
+
+	if (at < 0)
+		fail_msg("no \"%s\" in %.*s", from, SLICE_FMT(text));
+	struct slice rest = slice_from(text, (size_t)at + strlen(from));
+	return arena_printf(a, "%.*s%s%.*s", (int)at, text.p, to, SLICE_FMT(rest));
+}
+
+/* A test, or a group of tests, that needs no more than an arena: *state is one. */
+#define UNIT_ARENA_TEST(name) cmocka_unit_test_setup_teardown(name, unit_arena_new, unit_arena_free)
+static inline int
+unit_arena_new(void **state)
+{
+	*state = arena_new(256 << 20);
+	return *state == NULL ? -1 : 0;
+}
+
+static inline int
+unit_arena_free(void **state)
+{
+	arena_free(*state);
+	return 0;
+}
+
 #endif

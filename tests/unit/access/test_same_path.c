@@ -94,24 +94,10 @@ every_wrong_secret_takes_the_same_path(void **state)
 	assert_int_equal(first.hashes, 1);
 }
 
-static int
-setup(void **state)
-{
-	*state = arena_new(1 << 20);
-	return *state == NULL;
-}
-
-static int
-teardown(void **state)
-{
-	arena_free(*state);
-	return 0;
-}
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(every_wrong_secret_takes_the_same_path) };
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, unit_arena_new, unit_arena_free);
 }

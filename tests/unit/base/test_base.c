@@ -9,20 +9,6 @@
 
 #include <signal.h>
 
-static int
-new_arena(void **state)
-{
-	*state = arena_new(1 << 20);
-	return *state == NULL;
-}
-
-static int
-free_arena(void **state)
-{
-	arena_free(*state);
-	return 0;
-}
-
 static void
 absent_equals_nothing(void **state)
 {
@@ -282,5 +268,5 @@ main(void)
 		cmocka_unit_test(numbers_have_a_bound),
 		cmocka_unit_test(tokens_differ),
 	};
-	return cmocka_run_group_tests(tests, new_arena, free_arena);
+	return cmocka_run_group_tests(tests, unit_arena_new, unit_arena_free);
 }

@@ -24,15 +24,6 @@ struct world {
 	struct err e;
 };
 
-#define eventually(what) do { \
-	int64_t end_ = clock_mono_ms() + 15000; \
-	while (!(what)) { \
-		if (clock_mono_ms() > end_) \
-			fail_msg("never came true: %s", #what); \
-		pg_pause_ms(5); \
-	} \
-} while (0)
-
 static int
 set_up(void **state)
 {
@@ -190,11 +181,11 @@ a_published_revision_is_live_at_once(void **state)
 	start(w, false);
 	assert_int_equal(margin(w->l), -1);
 	assert_ok(publish(w, DOC(11), 0), &w->e);
-	eventually(margin(w->l) == 11);
+	pg_eventually(margin(w->l) == 11);
 	pg_pause_ms(100);	/* the listener has connected by now */
 	int64_t begin = clock_mono_ms();
 	assert_ok(publish(w, DOC(12), 1), &w->e);
-	eventually(margin(w->l) == 12);
+	pg_eventually(margin(w->l) == 12);
 	assert_true(clock_mono_ms() - begin < 1000);	/* told, not polled */
 	conf_live_state(w->l, &s);
 	assert_int_equal(s.revision, 2);
@@ -211,7 +202,7 @@ a_lost_notification_costs_only_the_poll(void **state)
 	assert_int_equal(margin(w->l), 21);	/* from the first request on */
 	pg_exec(pg, "INSERT INTO config_revision (id, author, document) VALUES (2, 'psql', "
 	    "'{\"format\": 1, \"times\": {\"expiry_margin_seconds\": 22}}')");
-	eventually(margin(w->l) == 22);
+	pg_eventually(margin(w->l) == 22);
 }
 
 static void
@@ -224,12 +215,12 @@ a_spoilt_revision_is_never_taken(void **state)
 	start(w, true);
 	pg_exec(pg, "INSERT INTO config_revision (id, author, document) VALUES (2, 'psql', '{\"format\": 1, \"times\": 5}')");
 	pg_exec(pg, "NOTIFY sosigw_config");
-	eventually((conf_live_state(w->l, &s), s.refused == 2));
+	pg_eventually((conf_live_state(w->l, &s), s.refused == 2));
 	assert_non_null(strstr(s.problem, "times: must be an object"));
 	assert_int_equal(s.revision, 1);
 	assert_int_equal(margin(w->l), 31);
 	assert_ok(publish(w, DOC(33), 2), &w->e);
-	eventually(margin(w->l) == 33);
+	pg_eventually(margin(w->l) == 33);
 	conf_live_state(w->l, &s);
 	assert_int_equal(s.refused, 0);
 }
@@ -244,10 +235,10 @@ a_restored_older_database_is_followed(void **state)
 	start(w, false);
 	assert_int_equal(margin(w->l), 42);
 	pg_exec(pg, "DELETE FROM config_revision WHERE id = 2; NOTIFY sosigw_config");
-	eventually(margin(w->l) == 41);
+	pg_eventually(margin(w->l) == 41);
 	/* the same number again, with other content */
 	assert_ok(publish(w, DOC(43), 1), &w->e);
-	eventually(margin(w->l) == 43);
+	pg_eventually(margin(w->l) == 43);
 }
 
 static void
@@ -274,7 +265,7 @@ a_host_starts_from_its_snapshot_without_a_database(void **state)
 	w->d = db_new(&(struct db_conf){ .conninfo = pg_conninfo(pg), .connections = 1, .connect_ms = 2000,
 	    .statement_ms = 5000, .wait_ms = 2000 });
 	assert_ok(publish(w, DOC(52), 1), &w->e);
-	eventually(margin(w->l) == 52);
+	pg_eventually(margin(w->l) == 52);
 }
 
 static void
@@ -347,7 +338,7 @@ a_snapshot_that_cannot_be_written_is_tried_again(void **state)
 	assert_int_equal(margin(w->l), 81);
 	assert_int_equal(stat(path, &st), -1);
 	rmdir(fresh);
-	eventually(stat(path, &st) == 0);
+	pg_eventually(stat(path, &st) == 0);
 }
 
 /* ---- holds */
@@ -394,7 +385,7 @@ requests_keep_what_they_hold_while_revisions_change(void **state)
 	for (int64_t base = 1; base < 9; base++) {
 		struct slice doc = arena_printf(w->a, "{\"format\": 1, \"times\": {\"expiry_margin_seconds\": %s}}", docs[base - 1]);
 		assert_ok(publish(w, doc, base), &w->e);
-		eventually(margin(w->l) == base + 1);
+		pg_eventually(margin(w->l) == base + 1);
 	}
 	k.stop = true;
 	for (size_t i = 0; i < 4; i++)

@@ -1,56 +1,9 @@
 /* sosigwctl audit: events written to a journal, shipped, and shown. */
-#include "unit.h"
-
-#include "pg.h"
+#include "command.h"
 
 #include "audit.h"
-#include "ctl.h"
-#include "log.h"
 
-#include <ftw.h>
 #include <sys/stat.h>
-
-static struct test_pg *pg;
-static char dir[] = "/tmp/sosigw-ctla-XXXXXX";
-
-struct world {
-	struct arena *a;
-	struct db *db;
-	char *out, *errs;
-	size_t nout, nerrs;
-};
-
-static int
-run(struct world *w, const char *first, ...)
-{
-	char *argv[20] = { arena_cstr(w->a, S("sosigwctl")), arena_cstr(w->a, S("--config")),
-		arena_cstr(w->a, arena_printf(w->a, "%s/sosigw.conf", dir)) };
-	int argc = 3;
-	va_list ap;
-
-	va_start(ap, first);
-	for (const char *word = first; word != NULL; word = va_arg(ap, const char *))
-		argv[argc++] = arena_cstr(w->a, slice_of(word));
-	va_end(ap);
-	free(w->out);
-	free(w->errs);
-	w->out = w->errs = NULL;
-	FILE *out = open_memstream(&w->out, &w->nout), *errs = open_memstream(&w->errs, &w->nerrs);
-	int code = (int)ctl_run(argc, argv, stdin, out, errs);
-	fclose(out);
-	fclose(errs);
-	return code;
-}
-
-#define assert_said(text, part) do { \
-	if (strstr((text), (part)) == NULL) \
-		fail_msg("\"%s\" is not in: %s", (part), (text)); \
-} while (0)
-#define assert_exit(wanted, call) do { \
-	int code_ = (call); \
-	if (code_ != (wanted)) \
-		fail_msg("exit %d, wanted %d: %s%s", code_, (wanted), w->out, w->errs); \
-} while (0)
 
 /* What a day brought: a call, a refusal, and somebody who tries the terminal of whoever looks. */
 static const struct audit_event day[] = {
@@ -81,27 +34,13 @@ send(struct world *w, const struct audit_event *ev, size_t n)
 static int
 set_up(void **state)
 {
-	struct world *w = calloc(1, sizeof *w);
+	struct world *w = world_new();
 
-	w->a = arena_new(16 << 20);
 	w->db = db_new(&(struct db_conf){ .conninfo = pg_conninfo(pg), .connections = 1, .connect_ms = 2000,
 	    .statement_ms = 10000, .wait_ms = 1000 });
 	pg_exec(pg, "DELETE FROM audit_journal; DELETE FROM audit_record; DELETE FROM audit_event");
 	send(w, day, sizeof day / sizeof *day);
 	*state = w;
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	struct world *w = *state;
-
-	free(w->out);
-	free(w->errs);
-	db_free(w->db);
-	arena_free(w->a);
-	free(w);
 	return 0;
 }
 
@@ -264,25 +203,11 @@ without_a_database_it_says_so(void **state)
 	assert_said(w->errs, "sosigwctl: verifying the audit trail: ");
 }
 
-static int
-remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st, (void)flag, (void)ftw;
-	return remove(path);
-}
-
-static int
-clean(void **state)
-{
-	(void)state;
-	return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-}
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, world_free)
 		T(an_event_is_one_line_newest_first),
 		T(each_option_narrows_the_search),
 		T(misuse_is_told),
@@ -292,19 +217,10 @@ main(void)
 		T(verify_tells_by_its_exit_code),
 		T(without_a_database_it_says_so),
 	};
-	struct err e = { 0 };
-	char config[80];
 
-	log_open("/dev/null", "test", LOG_ERROR, &e);
 	setenv("TZ", "Europe/Copenhagen", 1);
 	tzset();
-	pg = pg_start();
+	prepare();
 	pg_file(pg, "schema/002-audit.sql");
-	if (mkdtemp(dir) == NULL)
-		return 1;
-	snprintf(config, sizeof config, "%s/sosigw.conf", dir);
-	FILE *f = fopen(config, "w");
-	fprintf(f, "[database]\nconninfo = %s\n[cache]\nnodes = 127.0.0.1:1\n", pg_conninfo(pg));
-	fclose(f);
 	return cmocka_run_group_tests(tests, NULL, clean);
 }

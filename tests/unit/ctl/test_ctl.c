@@ -1,53 +1,19 @@
-#include "unit.h"
+#include "command.h"
 
-#include "pg.h"
-
-#include "ctl.h"
 #include "dsig.h"
-#include "log.h"
 #include "xml.h"
 
 #include <sys/stat.h>
 
-static struct test_pg *pg;
-static char dir[] = "/tmp/sosigw-ctl-XXXXXX";
-
-struct world {
-	struct arena *a;
-	char *out, *errs;
-	size_t nout, nerrs;
-	const char *in;
-};
-
 static int
 set_up(void **state)
 {
-	struct world *w = calloc(1, sizeof *w);
+	struct world *w = world_new();
 
-	w->a = arena_new(8 << 20);
-	w->in = "";
 	pg_exec(pg, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
 	pg_file(pg, "schema/001-config.sql");
 	*state = w;
 	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	struct world *w = *state;
-
-	free(w->out);
-	free(w->errs);
-	arena_free(w->a);
-	free(w);
-	return 0;
-}
-
-static const char *
-path(struct world *w, const char *name)
-{
-	return arena_printf(w->a, "%s/%s", dir, name).p;
 }
 
 static const char *
@@ -62,40 +28,6 @@ put(struct world *w, const char *name, const char *text)
 	return at;
 }
 
-/* Runs sosigwctl with these words, NULL at the end; what it said is in w. */
-static int
-run(struct world *w, const char *first, ...)
-{
-	char *argv[20] = { arena_cstr(w->a, S("sosigwctl")), arena_cstr(w->a, S("--config")),
-		arena_cstr(w->a, slice_of(path(w, "sosigw.conf"))) };
-	int argc = 3;
-	va_list ap;
-
-	va_start(ap, first);
-	for (const char *word = first; word != NULL; word = va_arg(ap, const char *))
-		argv[argc++] = arena_cstr(w->a, slice_of(word));
-	va_end(ap);
-	free(w->out);
-	free(w->errs);
-	w->out = w->errs = NULL;
-	FILE *in = fmemopen(arena_cstr(w->a, slice_of(w->in)), strlen(w->in), "r");
-	FILE *out = open_memstream(&w->out, &w->nout), *errs = open_memstream(&w->errs, &w->nerrs);
-	int code = (int)ctl_run(argc, argv, in, out, errs);
-	fclose(in);
-	fclose(out);
-	fclose(errs);
-	return code;
-}
-
-#define assert_said(text, part) do { \
-	if (strstr((text), (part)) == NULL) \
-		fail_msg("\"%s\" is not in: %s", (part), (text)); \
-} while (0)
-#define assert_exit(wanted, call) do { \
-	int code_ = (call); \
-	if (code_ != (wanted)) \
-		fail_msg("exit %d, wanted %d: %s%s", code_, (wanted), w->out, w->errs); \
-} while (0)
 #define DOC(margin) "{\"format\": 1, \"times\": {\"expiry_margin_seconds\": " #margin "}}"
 
 static void
@@ -392,19 +324,11 @@ without_a_database_it_says_so(void **state)
 	assert_said(w->errs, "sosigwctl: reading the revisions: ");
 }
 
-static int
-clean(void **state)
-{
-	(void)state;
-	pg_remove(dir);
-	return 0;
-}
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, world_free)
 		T(misuse_is_told_with_the_usage),
 		T(a_document_is_checked_without_a_database),
 		T(what_is_imported_is_exported),
@@ -420,17 +344,9 @@ main(void)
 		T(without_a_database_it_says_so),
 	};
 	struct err e = { 0 };
-	char config[80];
 
-	log_open("/dev/null", "test", LOG_ERROR, &e);
 	xml_init();
 	dsig_init(&e);
-	pg = pg_start();
-	if (mkdtemp(dir) == NULL)
-		return 1;
-	snprintf(config, sizeof config, "%s/sosigw.conf", dir);
-	FILE *f = fopen(config, "w");
-	fprintf(f, "[database]\nconninfo = %s\n[cache]\nnodes = 127.0.0.1:1\n", pg_conninfo(pg));
-	fclose(f);
+	prepare();
 	return cmocka_run_group_tests(tests, NULL, clean);
 }

@@ -52,16 +52,6 @@ sql(struct world *w, const char *text)
 	return db_query(w->d, w->a, text, NULL, 0, &w->rows, &w->e);
 }
 
-/* The work of test functions that wait for another process: asks until it is true, 10 s at most. */
-#define eventually(what) do { \
-	int64_t end_ = clock_mono_ms() + 10000; \
-	while (!(what)) { \
-		if (clock_mono_ms() > end_) \
-			fail_msg("never came true: %s", #what); \
-		pg_pause_ms(5); \
-	} \
-} while (0)
-
 static void
 values_come_back_as_they_went(void **state)
 {
@@ -304,7 +294,7 @@ a_dead_database_fails_fast_and_comes_back(void **state)
 	}
 	assert_true(clock_mono_ms() - start < 400);
 	pg_restart(pg);
-	eventually(sql(w, "SELECT 1") == 0);
+	pg_eventually(sql(w, "SELECT 1") == 0);
 	assert_true(db_is_up(w->d));
 }
 
@@ -339,7 +329,7 @@ waiting_for_a_connection_is_bounded(void **state)
 	w->d = db_new(&w->conf);
 	pthread_t t;
 	pthread_create(&t, NULL, sleep_in_database, w);
-	eventually(somebody_sleeps());
+	pg_eventually(somebody_sleeps());
 	int64_t start = clock_mono_ms();
 	assert_err(ERR_DATABASE, sql(w, "SELECT 1"), &w->e);
 	int64_t took = clock_mono_ms() - start;
@@ -421,17 +411,17 @@ a_listener_hears_and_recovers(void **state)
 	struct db_listener *l = db_listen(&w->conf, channels, 2, 0, hear, &h, &w->e);
 
 	assert_non_null(l);
-	eventually(h.looks == 1);
+	pg_eventually(h.looks == 1);
 	pg_exec(pg, "NOTIFY first, 'a'");
-	eventually(h.notes == 1 && h.last == 'a');
+	pg_eventually(h.notes == 1 && h.last == 'a');
 	pg_exec(pg, "NOTIFY \"Second \"\"one\"\"\", 'b'");
-	eventually(h.notes == 2 && h.last == 'b');
+	pg_eventually(h.notes == 2 && h.last == 'b');
 	pg_exec(pg, "NOTIFY third, 'c'");
 	pg_kill(pg);
 	pg_restart(pg);
-	eventually(h.looks == 2);
+	pg_eventually(h.looks == 2);
 	pg_exec(pg, "NOTIFY first, 'd'");
-	eventually(h.notes == 3 && h.last == 'd');
+	pg_eventually(h.notes == 3 && h.last == 'd');
 	db_listen_stop(l);
 }
 
@@ -443,10 +433,10 @@ a_listener_looks_at_intervals_with_and_without_a_server(void **state)
 	struct heard h = { 0 };
 	struct db_listener *l = db_listen(&w->conf, channels, 1, 20, hear, &h, &w->e);
 
-	eventually(h.looks >= 4);
+	pg_eventually(h.looks >= 4);
 	pg_kill(pg);
 	int before = h.looks;
-	eventually(h.looks >= before + 4);
+	pg_eventually(h.looks >= before + 4);
 	pg_restart(pg);
 	db_listen_stop(l);
 }
@@ -502,12 +492,12 @@ threads_share_connections_through_a_crash(void **state)
 
 	for (size_t i = 0; i < 6; i++)
 		pthread_create(&t[i], NULL, ask_on_and_on, &c);
-	eventually(c.good > 200);
+	pg_eventually(c.good > 200);
 	pg_kill(pg);
-	eventually(c.bad > 50);
+	pg_eventually(c.bad > 50);
 	pg_restart(pg);
 	int before = c.good;
-	eventually(c.good > before + 200);
+	pg_eventually(c.good > before + 200);
 	c.stop = true;
 	for (size_t i = 0; i < 6; i++)
 		pthread_join(t[i], NULL);

@@ -52,16 +52,4 @@ signer_free(struct signer *s)
 	X509_free(s->cert);
 }
 
-/* `text` with the first `from` made into `to`; the test fails when there is none. */
-static inline struct slice
-edited(struct arena *a, struct slice text, const char *from, const char *to)
-{
-	ptrdiff_t at = slice_find(text, slice_of(from));
-
-	if (at < 0)
-		fail_msg("no \"%s\" in %.*s", from, SLICE_FMT(text));
-	struct slice rest = slice_from(text, (size_t)at + strlen(from));
-	return arena_printf(a, "%.*s%s%.*s", (int)at, text.p, to, SLICE_FMT(rest));
-}
-
 #endif

@@ -115,7 +115,7 @@ a_signature_that_does_not_fit_is_not_attached(void **state)
 	char zero[256] = { 0 };
 
 	assert_ok(dsig_prepare(*state, S(CARD), DSIG_SHA1, &info, &e), &e);
-	assert_ok(dsig_prepare(*state, edited(*state, S(CARD), "1802602810", "1802602811"), DSIG_SHA1,
+	assert_ok(dsig_prepare(*state, unit_edited(*state, S(CARD), "1802602810", "1802602811"), DSIG_SHA1,
 	    &other, &e), &e);
 	assert_ok(dsig_sign(*state, S(CARD), DSIG_SHA1, ours.key, ours.cert, &card, &e), &e);
 	ptrdiff_t at = slice_find(card, S("<ds:SignatureValue>"));
@@ -137,7 +137,7 @@ a_signature_that_does_not_fit_is_not_attached(void **state)
 		{ S(CARD), info, { value.p, 255 }, ours.cert },
 		{ S(CARD), other, value, ours.cert },
 		{ S(CARD), { "", 0 }, value, ours.cert },
-		{ edited(*state, S(CARD), "1802602810", "1802602811"), info, value, ours.cert },
+		{ unit_edited(*state, S(CARD), "1802602810", "1802602811"), info, value, ours.cert },
 		{ card, info, value, ours.cert },
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -153,7 +153,7 @@ only_an_unsigned_card_is_prepared(void **state)
 
 	assert_ok(dsig_sign(*state, S(CARD), DSIG_SHA256, ours.key, ours.cert, &card, &e), &e);
 	assert_err(ERR_SIGNATURE, dsig_prepare(*state, card, DSIG_SHA1, &info, &e), &e);
-	assert_err(ERR_SIGNATURE, dsig_prepare(*state, edited(*state, S(CARD), "IDCard", "Other"),
+	assert_err(ERR_SIGNATURE, dsig_prepare(*state, unit_edited(*state, S(CARD), "IDCard", "Other"),
 	    DSIG_SHA1, &info, &e), &e);
 	assert_err(ERR_SIGNATURE, dsig_prepare(*state, S("<a id='IDCard'/>"), DSIG_SHA1, &info, &e), &e);
 	assert_err(ERR_XML, dsig_prepare(*state, S("<a"), DSIG_SHA1, &info, &e), &e);
@@ -169,9 +169,9 @@ the_claimed_certificate_is_what_the_card_shows(void **state)
 	assert_null(dsig_claimed_certificate(*state, S(CARD)).p);
 	assert_null(dsig_claimed_certificate(*state, S("<a")).p);
 	assert_null(dsig_claimed_certificate(*state,
-	    edited(*state, sts, "<ds:X509Certificate>", "<ds:X509Certificate>!")).p);
+	    unit_edited(*state, sts, "<ds:X509Certificate>", "<ds:X509Certificate>!")).p);
 	assert_null(dsig_claimed_certificate(*state,
-	    edited(*state, sts, "<ds:X509Certificate>", "<ds:X509Certificate/><ds:X509Certificate>")).p);
+	    unit_edited(*state, sts, "<ds:X509Certificate>", "<ds:X509Certificate/><ds:X509Certificate>")).p);
 }
 
 /* ---- independent judges */
@@ -213,7 +213,7 @@ others_accept_what_we_sign(void **state)
 		    (size_t)slice_find(card, S("<ds:SignatureValue>")) + strlen("<ds:SignatureValue>"));
 		value.n = (size_t)slice_find(value, S("<"));
 		file_with(*state, dir, "card.xml", card);
-		file_with(*state, dir, "changed.xml", edited(*state, card, "1802602810", "1802602811"));
+		file_with(*state, dir, "changed.xml", unit_edited(*state, card, "1802602810", "1802602811"));
 		file_with(*state, dir, "info", info);
 		file_with(*state, dir, "value", conv_unbase64(*state, value));
 		const char *verify = "xmlsec1 --verify --id-attr:id " NS_SAML ":Assertion "
@@ -309,35 +309,19 @@ group_teardown(void **state)
 	return 0;
 }
 
-static int
-setup(void **state)
-{
-	*state = arena_new(64 << 20);
-	return *state == NULL ? -1 : 0;
-}
-
-static int
-teardown(void **state)
-{
-	arena_free(*state);
-	return 0;
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(real_cards_verify),
-		T(real_octets_to_sign_are_made_again),
-		T(a_card_signed_here_verifies_with_its_key_alone),
-		T(a_signature_that_does_not_fit_is_not_attached),
-		T(only_an_unsigned_card_is_prepared),
-		T(the_claimed_certificate_is_what_the_card_shows),
-		T(others_accept_what_we_sign),
-		T(threads_verify_side_by_side),
-		T(memory_that_ends_never_makes_a_card_good_or_bad),
+		UNIT_ARENA_TEST(real_cards_verify),
+		UNIT_ARENA_TEST(real_octets_to_sign_are_made_again),
+		UNIT_ARENA_TEST(a_card_signed_here_verifies_with_its_key_alone),
+		UNIT_ARENA_TEST(a_signature_that_does_not_fit_is_not_attached),
+		UNIT_ARENA_TEST(only_an_unsigned_card_is_prepared),
+		UNIT_ARENA_TEST(the_claimed_certificate_is_what_the_card_shows),
+		UNIT_ARENA_TEST(others_accept_what_we_sign),
+		UNIT_ARENA_TEST(threads_verify_side_by_side),
+		UNIT_ARENA_TEST(memory_that_ends_never_makes_a_card_good_or_bad),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

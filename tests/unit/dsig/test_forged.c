@@ -232,10 +232,10 @@ static const struct change templates[] = {
 static struct slice
 template_of(struct arena *a, const struct change *c)
 {
-	struct slice t = edited(a, S(TEMPLATE), c->from, c->to);
+	struct slice t = unit_edited(a, S(TEMPLATE), c->from, c->to);
 
 	/* a root that is renamed ends so, too */
-	return strcmp(c->note, "a foreign root") == 0 ? edited(a, t, CARD_CLOSE, "</saml:Assertio>") : t;
+	return strcmp(c->note, "a foreign root") == 0 ? unit_edited(a, t, CARD_CLOSE, "</saml:Assertio>") : t;
 }
 
 static void
@@ -273,9 +273,9 @@ what_dgws_allows_is_accepted(void **state)
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct slice t = edited(*state, S(TEMPLATE), rows[i].from, rows[i].to);
+		struct slice t = unit_edited(*state, S(TEMPLATE), rows[i].from, rows[i].to);
 		if (strstr(rows[i].note, "namespaces in scope") != NULL)
-			t = edited(*state, t, CM, "<ds:CanonicalizationMethod Algorithm=\"" ALG_INC "\"/>");
+			t = unit_edited(*state, t, CM, "<ds:CanonicalizationMethod Algorithm=\"" ALG_INC "\"/>");
 		struct slice card = signed_with(*state, t, context_with(ours.key));
 		struct err e = { 0 };
 		if (judge(*state, card, &e) < 0)
@@ -286,7 +286,7 @@ what_dgws_allows_is_accepted(void **state)
 static void
 what_comes_out_verifies_again_and_holds_the_whole_text(void **state)
 {
-	struct slice t = edited(*state, S(TEMPLATE), "1802602810", "18026<!-- 1 -->0281<![CDATA[0]]>");
+	struct slice t = unit_edited(*state, S(TEMPLATE), "1802602810", "18026<!-- 1 -->0281<![CDATA[0]]>");
 	struct slice card = signed_with(*state, t, context_with(ours.key));
 	struct dsig_policy policy = { .keys = &ours.cert, .nkeys = 1 };
 	struct dsig_verified got, again;
@@ -306,7 +306,7 @@ an_hmac_is_not_a_signature(void **state)
 		"http://www.w3.org/2001/04/xmldsig-more#hmac-sha256" };
 
 	for (size_t i = 0; i < 2; i++) {
-		struct slice card = signed_with(*state, edited(*state, S(TEMPLATE), ALG_SIG, methods[i]),
+		struct slice card = signed_with(*state, unit_edited(*state, S(TEMPLATE), ALG_SIG, methods[i]),
 		    context_with_hmac(ours.cert));
 		assert_true(lax_verifier_accepts(card, context_with_hmac(ours.cert)));
 		assert_refused(*state, card, "SignatureMethod:", methods[i]);
@@ -321,7 +321,7 @@ weak_and_other_kinds_of_keys_are_not_used(void **state)
 		"http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256" };
 
 	for (size_t i = 0; i < 2; i++) {
-		struct slice card = signed_with(*state, edited(*state, S(TEMPLATE), ALG_SIG, methods[i]),
+		struct slice card = signed_with(*state, unit_edited(*state, S(TEMPLATE), ALG_SIG, methods[i]),
 		    context_with(keys[i]->key));
 		X509 *cert = keys[i]->cert;
 		struct dsig_policy policy = { .keys = &cert, .nkeys = 1 };
@@ -341,7 +341,7 @@ a_strangers_signature_is_refused_whatever_key_info_says(void **state)
 	struct slice own = signed_with(*state, S(TEMPLATE), context_with(stranger.key));
 	assert_refused(*state, own, "no allowed key", "stranger");
 
-	struct slice with_value = signed_with(*state, edited(*state, S(TEMPLATE), "</ds:Signature>",
+	struct slice with_value = signed_with(*state, unit_edited(*state, S(TEMPLATE), "</ds:Signature>",
 	    "<ds:KeyInfo><ds:KeyValue/></ds:KeyInfo></ds:Signature>"), context_with(stranger.key));
 	assert_refused(*state, with_value, "KeyInfo: KeyValue", "KeyValue");
 
@@ -454,7 +454,7 @@ static void
 a_card_changed_after_signing_is_refused(void **state)
 {
 	for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
-		assert_refused(*state, edited(*state, good, changes[i].from, changes[i].to), changes[i].why,
+		assert_refused(*state, unit_edited(*state, good, changes[i].from, changes[i].to), changes[i].why,
 		    changes[i].note);
 }
 
@@ -607,8 +607,8 @@ no_wrapping_passes(void **state)
 {
 	const struct parts p = parts_of(*state);
 	const struct slice evils[] = {
-		edited(*state, S(CARD_BODY), "1802602810", "0101010101"),	/* another user */
-		edited(*state, S(CARD_BODY), "l\xC3\xA6ge", "overl\xC3\xA6ge"),	/* another role */
+		unit_edited(*state, S(CARD_BODY), "1802602810", "0101010101"),	/* another user */
+		unit_edited(*state, S(CARD_BODY), "l\xC3\xA6ge", "overl\xC3\xA6ge"),	/* another role */
 	};
 	unsigned n = 0;
 
@@ -653,36 +653,20 @@ group_teardown(void **state)
 	return 0;
 }
 
-static int
-setup(void **state)
-{
-	*state = arena_new(256 << 20);
-	return *state == NULL ? -1 : 0;
-}
-
-static int
-teardown(void **state)
-{
-	arena_free(*state);
-	return 0;
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(what_the_trusted_key_signed_in_another_form_is_refused),
-		T(what_dgws_allows_is_accepted),
-		T(what_comes_out_verifies_again_and_holds_the_whole_text),
-		T(an_hmac_is_not_a_signature),
-		T(weak_and_other_kinds_of_keys_are_not_used),
-		T(a_strangers_signature_is_refused_whatever_key_info_says),
-		T(a_card_changed_after_signing_is_refused),
-		T(empty_zero_and_huge_values_are_refused),
-		T(no_flipped_bit_changes_what_is_accepted),
-		T(no_wrapping_passes),
+		UNIT_ARENA_TEST(what_the_trusted_key_signed_in_another_form_is_refused),
+		UNIT_ARENA_TEST(what_dgws_allows_is_accepted),
+		UNIT_ARENA_TEST(what_comes_out_verifies_again_and_holds_the_whole_text),
+		UNIT_ARENA_TEST(an_hmac_is_not_a_signature),
+		UNIT_ARENA_TEST(weak_and_other_kinds_of_keys_are_not_used),
+		UNIT_ARENA_TEST(a_strangers_signature_is_refused_whatever_key_info_says),
+		UNIT_ARENA_TEST(a_card_changed_after_signing_is_refused),
+		UNIT_ARENA_TEST(empty_zero_and_huge_values_are_refused),
+		UNIT_ARENA_TEST(no_flipped_bit_changes_what_is_accepted),
+		UNIT_ARENA_TEST(no_wrapping_passes),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

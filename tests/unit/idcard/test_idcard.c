@@ -16,17 +16,6 @@
 #define REAL_CLIENT "tests/data/dsig/client-card.xml"
 #define HELD "tests/data/idcard/held-unsigned.xml"
 
-static struct slice
-edited(struct arena *a, struct slice text, const char *from, const char *to)
-{
-	ptrdiff_t at = slice_find(text, slice_of(from));
-
-	if (at < 0)
-		fail_msg("no \"%s\" in %.*s", from, SLICE_FMT(text));
-	struct slice rest = slice_from(text, (size_t)at + strlen(from));
-	return arena_printf(a, "%.*s%s%.*s", (int)at, text.p, to, SLICE_FMT(rest));
-}
-
 static struct idcard *
 read_card(struct arena *a, struct slice xml)
 {
@@ -201,7 +190,7 @@ a_card_that_breaks_a_rule_is_refused(void **state)
 	assert_ok(idcard_read(*state, good, &c, &e), &e);
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		err_clear(&e);
-		int rc = idcard_read(*state, edited(*state, good, rows[i].from, rows[i].to), &c, &e);
+		int rc = idcard_read(*state, unit_edited(*state, good, rows[i].from, rows[i].to), &c, &e);
 		if (rc == 0 || e.kind != ERR_CARD_FORM)
 			fail_msg("%s -> %s: %s %s", rows[i].from, rows[i].to, err_name(e.kind), e.detail);
 	}
@@ -229,7 +218,7 @@ what_dgws_leaves_open_is_accepted(void **state)
 	struct slice good = unit_file(*state, HELD);
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		read_card(*state, edited(*state, good, rows[i].from, rows[i].to));
+		read_card(*state, unit_edited(*state, good, rows[i].from, rows[i].to));
 }
 
 /* ---- requests */
@@ -296,7 +285,7 @@ a_request_is_read_leniently_but_never_in_two_ways(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct err e = { 0 };
 		struct idcard *c;
-		read_request(*state, edited(*state, good, rows[i].from, rows[i].to), &c, &e);
+		read_request(*state, unit_edited(*state, good, rows[i].from, rows[i].to), &c, &e);
 		if (e.kind != rows[i].want)
 			fail_msg("%s -> %s: %s %s", rows[i].from, rows[i].to, err_name(e.kind), e.detail);
 	}
@@ -317,7 +306,7 @@ the_user_is_the_whole_text_of_nameid(void **state)
 		struct err e = { 0 };
 		struct idcard *c;
 		struct slice to = arena_printf(*state, ">%s</saml:NameID>", rows[i].text);
-		assert_ok(read_request(*state, edited(*state, good, ">1802602810</saml:NameID>", to.p), &c, &e), &e);
+		assert_ok(read_request(*state, unit_edited(*state, good, ">1802602810</saml:NameID>", to.p), &c, &e), &e);
 		assert_slice(rows[i].want, c->name_id);
 	}
 }
@@ -422,11 +411,11 @@ a_new_card_has_the_published_form(void **state)
 {
 	struct idcard from = order_of(*state), *c = built(*state, &from);
 	/* the published example differs in IDCardID, and where it declares ds */
-	struct slice want = edited(*state, unit_file(*state, HELD), "c2a0c9a4-1f1a-4e0e-9a8d-3b7b2f6a9d02",
+	struct slice want = unit_edited(*state, unit_file(*state, HELD), "c2a0c9a4-1f1a-4e0e-9a8d-3b7b2f6a9d02",
 	    arena_printf(*state, "%.*s", SLICE_FMT(c->id)).p);
 
-	want = edited(*state, want, "xmlns:ds=\"" NS_DS "\" ", "");
-	want = edited(*state, want, "<ds:KeyInfo>", "<ds:KeyInfo xmlns:ds=\"" NS_DS "\">");
+	want = unit_edited(*state, want, "xmlns:ds=\"" NS_DS "\" ", "");
+	want = unit_edited(*state, want, "<ds:KeyInfo>", "<ds:KeyInfo xmlns:ds=\"" NS_DS "\">");
 	assert_true(slice_eq(slice_trim(want), c->xml));
 	assert_int_equal(c->level, 4);
 	assert_false(c->is_signed);
@@ -758,44 +747,28 @@ group_setup(void **state)
 	return dsig_init(&e);
 }
 
-static int
-setup(void **state)
-{
-	*state = arena_new(64 << 20);
-	return *state == NULL ? -1 : 0;
-}
-
-static int
-teardown(void **state)
-{
-	arena_free(*state);
-	return 0;
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(real_cards_follow_every_rule),
-		T(a_card_that_breaks_a_rule_is_refused),
-		T(what_dgws_leaves_open_is_accepted),
-		T(real_requests_are_read),
-		T(a_request_is_read_leniently_but_never_in_two_ways),
-		T(the_user_is_the_whole_text_of_nameid),
-		T(a_card_is_valid_from_its_beginning_to_its_end),
-		T(an_order_says_everything_that_it_lacks),
-		T(a_new_card_has_the_published_form),
-		T(a_new_card_is_what_the_order_says_and_no_more),
-		T(nameid_of_a_new_card_says_who_it_is_for),
-		T(no_card_is_built_from_too_little),
-		T(what_the_sts_may_rewrite_is_accepted),
-		T(another_card_than_asked_for_is_refused),
-		T(nameid_may_be_written_in_another_way_but_not_name_another),
-		T(only_the_right_kind_of_certificate_may_sign),
-		T(an_order_is_built_signed_and_read_again),
-		T(memory_that_ends_is_no_verdict),
+		UNIT_ARENA_TEST(real_cards_follow_every_rule),
+		UNIT_ARENA_TEST(a_card_that_breaks_a_rule_is_refused),
+		UNIT_ARENA_TEST(what_dgws_leaves_open_is_accepted),
+		UNIT_ARENA_TEST(real_requests_are_read),
+		UNIT_ARENA_TEST(a_request_is_read_leniently_but_never_in_two_ways),
+		UNIT_ARENA_TEST(the_user_is_the_whole_text_of_nameid),
+		UNIT_ARENA_TEST(a_card_is_valid_from_its_beginning_to_its_end),
+		UNIT_ARENA_TEST(an_order_says_everything_that_it_lacks),
+		UNIT_ARENA_TEST(a_new_card_has_the_published_form),
+		UNIT_ARENA_TEST(a_new_card_is_what_the_order_says_and_no_more),
+		UNIT_ARENA_TEST(nameid_of_a_new_card_says_who_it_is_for),
+		UNIT_ARENA_TEST(no_card_is_built_from_too_little),
+		UNIT_ARENA_TEST(what_the_sts_may_rewrite_is_accepted),
+		UNIT_ARENA_TEST(another_card_than_asked_for_is_refused),
+		UNIT_ARENA_TEST(nameid_may_be_written_in_another_way_but_not_name_another),
+		UNIT_ARENA_TEST(only_the_right_kind_of_certificate_may_sign),
+		UNIT_ARENA_TEST(an_order_is_built_signed_and_read_again),
+		UNIT_ARENA_TEST(memory_that_ends_is_no_verdict),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, NULL);

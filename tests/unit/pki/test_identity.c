@@ -253,33 +253,17 @@ group_teardown(void **state)
 	return 0;
 }
 
-static int
-setup(void **state)
-{
-	*state = arena_new(16 << 20);
-	return *state == NULL ? -1 : 0;
-}
-
-static int
-teardown(void **state)
-{
-	arena_free(*state);
-	return 0;
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(real_certificates_name_who_they_name),
-		T(subjects_follow_oces2_or_oces3_or_are_refused),
-		T(a_subject_with_two_of_a_kind_or_a_hidden_nul_is_refused),
-		T(names_are_written_as_the_sts_writes_them),
-		T(special_characters_in_names_are_quoted),
-		T(only_one_whole_certificate_is_read),
-		T(hashes_are_over_the_der),
+		UNIT_ARENA_TEST(real_certificates_name_who_they_name),
+		UNIT_ARENA_TEST(subjects_follow_oces2_or_oces3_or_are_refused),
+		UNIT_ARENA_TEST(a_subject_with_two_of_a_kind_or_a_hidden_nul_is_refused),
+		UNIT_ARENA_TEST(names_are_written_as_the_sts_writes_them),
+		UNIT_ARENA_TEST(special_characters_in_names_are_quoted),
+		UNIT_ARENA_TEST(only_one_whole_certificate_is_read),
+		UNIT_ARENA_TEST(hashes_are_over_the_der),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

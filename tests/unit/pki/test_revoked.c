@@ -395,36 +395,20 @@ group_teardown(void **state)
 	return rmdir(dir);
 }
 
-static int
-setup(void **state)
-{
-	*state = arena_new(16 << 20);
-	return *state == NULL ? -1 : 0;
-}
-
-static int
-teardown(void **state)
-{
-	arena_free(*state);
-	return 0;
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(what_is_listed_is_revoked_and_nothing_else),
-		T(a_list_counts_until_its_grace_ends),
-		T(without_a_file_nothing_is_checked),
-		T(a_damaged_file_is_not_used),
-		T(a_new_file_is_noticed_and_a_broken_one_changes_nothing),
-		T(threads_share_it_while_it_is_exchanged),
-		T(lists_are_read_when_a_trusted_ca_signed_them),
-		T(only_whole_lists_are_read),
-		T(two_lists_of_one_issuer_are_as_old_as_the_older),
-		T(a_file_that_cannot_be_written_is_an_error),
+		UNIT_ARENA_TEST(what_is_listed_is_revoked_and_nothing_else),
+		UNIT_ARENA_TEST(a_list_counts_until_its_grace_ends),
+		UNIT_ARENA_TEST(without_a_file_nothing_is_checked),
+		UNIT_ARENA_TEST(a_damaged_file_is_not_used),
+		UNIT_ARENA_TEST(a_new_file_is_noticed_and_a_broken_one_changes_nothing),
+		UNIT_ARENA_TEST(threads_share_it_while_it_is_exchanged),
+		UNIT_ARENA_TEST(lists_are_read_when_a_trusted_ca_signed_them),
+		UNIT_ARENA_TEST(only_whole_lists_are_read),
+		UNIT_ARENA_TEST(two_lists_of_one_issuer_are_as_old_as_the_older),
+		UNIT_ARENA_TEST(a_file_that_cannot_be_written_is_an_error),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

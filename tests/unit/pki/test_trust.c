@@ -206,31 +206,15 @@ group_teardown(void **state)
 	return 0;
 }
 
-static int
-setup(void **state)
-{
-	*state = arena_new(16 << 20);
-	return *state == NULL ? -1 : 0;
-}
-
-static int
-teardown(void **state)
-{
-	arena_free(*state);
-	return 0;
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(real_chains_hold_at_their_time),
-		T(what_makes_a_chain_fail_is_told_apart),
-		T(a_user_is_no_issuer),
-		T(a_chain_needs_its_middle_and_a_time),
-		T(trust_is_made_of_certificates),
+		UNIT_ARENA_TEST(real_chains_hold_at_their_time),
+		UNIT_ARENA_TEST(what_makes_a_chain_fail_is_told_apart),
+		UNIT_ARENA_TEST(a_user_is_no_issuer),
+		UNIT_ARENA_TEST(a_chain_needs_its_middle_and_a_time),
+		UNIT_ARENA_TEST(trust_is_made_of_certificates),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

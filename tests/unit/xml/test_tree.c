@@ -264,36 +264,20 @@ memory_that_ends_is_an_error(void **state)
 	}
 }
 
-static int
-setup(void **state)
-{
-	*state = arena_new(16 << 20);
-	return *state == NULL ? -1 : 0;
-}
-
-static int
-teardown(void **state)
-{
-	arena_free(*state);
-	return 0;
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(well_formed_utf8_is_read),
-		T(what_may_be_read_in_two_ways_is_refused),
-		T(what_is_not_well_formed_is_refused),
-		T(limits_hold_exactly),
-		T(a_megabyte_of_attributes_is_refused_at_once),
-		T(children_are_found_by_namespace_and_name),
-		T(text_is_the_whole_text),
-		T(attributes_are_those_without_namespace),
-		T(canonical_forms_are_those_of_the_recommendations),
-		T(memory_that_ends_is_an_error),
+		UNIT_ARENA_TEST(well_formed_utf8_is_read),
+		UNIT_ARENA_TEST(what_may_be_read_in_two_ways_is_refused),
+		UNIT_ARENA_TEST(what_is_not_well_formed_is_refused),
+		UNIT_ARENA_TEST(limits_hold_exactly),
+		UNIT_ARENA_TEST(a_megabyte_of_attributes_is_refused_at_once),
+		UNIT_ARENA_TEST(children_are_found_by_namespace_and_name),
+		UNIT_ARENA_TEST(text_is_the_whole_text),
+		UNIT_ARENA_TEST(attributes_are_those_without_namespace),
+		UNIT_ARENA_TEST(canonical_forms_are_those_of_the_recommendations),
+		UNIT_ARENA_TEST(memory_that_ends_is_an_error),
 	};
 
 	xml_init();
