@@ -3,10 +3,10 @@ import re
 import unicodedata
 
 import client
-from harness import cases, without_card
-from hostile import Refusals, check_fault, passes, reason_of, signed_in, swap
+from harness import cases
+from hostile import Refusals, passes, signed_in, swap
 
-ENVELOPE, HEADER, BODY, END = '<soapenv:Envelope', '<soapenv:Header>', '<soapenv:Body>', '</soapenv:Body>'
+ENVELOPE, HEADER, BODY = '<soapenv:Envelope', '<soapenv:Header>', '<soapenv:Body>'
 NS_ENVELOPE = f'xmlns:soapenv="{client.SOAP}"'
 SECURITY = re.compile(rb'<wsse:Security.*?</wsse:Security>', re.S)
 CARD = re.compile(rb'<saml:Assertion .*?</saml:Assertion>', re.S)
@@ -179,12 +179,12 @@ def the_card_stands_by_itself_wherever_it_is_put(world, changes):
 
 
 BLOCKS = (
-	('mustUnderstand', f'<x:y xmlns:x="urn:x" soapenv:mustUnderstand="1"/>'),
+	('mustUnderstand', '<x:y xmlns:x="urn:x" soapenv:mustUnderstand="1"/>'),
 	('actor', '<x:y xmlns:x="urn:x" soapenv:actor="urn:somebody" soapenv:mustUnderstand="1">text</x:y>'),
 	('Security for another actor',
 	    f'<wsse:Security xmlns:wsse="{client.WSSE}" soapenv:actor="urn:somebody"><wsse:UsernameToken/></wsse:Security>'),
 	('two of those',
-	    f'<wsse:Security xmlns:wsse="{client.WSSE}" soapenv:actor="urn:a"/><wsse:Security xmlns:wsse="{client.WSSE}" soapenv:actor="urn:b"/>'),
+	    ''.join(f'<wsse:Security xmlns:wsse="{client.WSSE}" soapenv:actor="urn:{x}"/>' for x in 'ab')),
 	('unknown header',
 	    '<whitelistingHeader xmlns="http://www.dkma.dk/medicinecard/xml.schema/2012/06/01"><a/></whitelistingHeader>'),
 	('a NameID outside the card', f'<x><saml:NameID xmlns:saml="{client.SAML}">somebody-else</saml:NameID></x>'),
@@ -224,10 +224,12 @@ def a_broken_signature_in_the_request_is_replaced_with_the_card(world):
 def cards_and_names(lars, other):
 	"""Heads that name nobody, or two."""
 	def card(who):
-		return f'<saml:Assertion xmlns:saml="{client.SAML}" id="x"><saml:Subject><saml:NameID>{who.name_id}</saml:NameID></saml:Subject></saml:Assertion>'
+		return (f'<saml:Assertion xmlns:saml="{client.SAML}" id="x"><saml:Subject><saml:NameID>{who.name_id}</saml:NameID></saml:Subject>'
+		    '</saml:Assertion>')
 
 	def security(inner, more=''):
-		return f'<wsse:Security xmlns:wsse="{client.WSSE}" xmlns:saml="{client.SAML}" xmlns:ds="{client.DS}"{more}>{inner}</wsse:Security>'
+		return (f'<wsse:Security xmlns:wsse="{client.WSSE}" xmlns:saml="{client.SAML}" xmlns:ds="{client.DS}"{more}>{inner}'
+		    '</wsse:Security>')
 
 	mine = f'<saml:NameID Format="medcom:other">{lars.name_id}</saml:NameID>'
 	theirs = f'<saml:NameID>{other.name_id}</saml:NameID>'
