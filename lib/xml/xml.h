@@ -75,9 +75,10 @@ int xml_reader_end(struct xml_reader *r, struct err *e);
 struct xml_whole;
 /* Called at every start tag; -1 with e filled refuses the document. The root's depth is 1; ns absent: none. */
 typedef int xml_whole_element(void *ctx, struct slice ns, struct slice name, unsigned depth, struct err *e);
-/* Freed with the arena. Memory does not grow with the document; depth is limited to 256. */
+/* Freed with the arena. Memory does not grow with the document. Limits: depth 256, a tag of 64 KB with 256 attributes,
+ * 1024 namespace declarations in scope. */
 struct xml_whole *xml_whole_new(struct arena *a, xml_whole_element *on_element, void *ctx);
-/* ERR_XML, ERR_DOCTYPE, or what on_element said; once refused it stays so. */
+/* ERR_XML, ERR_DOCTYPE, ERR_LIMIT, or what on_element said; once refused it stays so. */
 int xml_whole_feed(struct xml_whole *w, struct slice bytes, struct err *e);
 int xml_whole_end(struct xml_whole *w, struct err *e);
 
