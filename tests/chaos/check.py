@@ -12,6 +12,7 @@ from load import POOL
 
 MARK = re.compile(rb'urn:chaos:(c\d+-\d+)')
 DRAIN_SECONDS = 30
+STUCK_SECONDS = 6	# what has not come by then, while nothing else comes either, will not come
 GAP_SECONDS = 1.0
 KINDS = ('lost', 'returned', 'failed', 'missing', 'doubled', 'wrong', 'broken', 'gap')
 
@@ -48,13 +49,17 @@ class Checker:
 
 	def drain(self, result):
 		"""Waits until the audit trail has what it must have; what it has then."""
-		began = time.monotonic()
+		began = moved = time.monotonic()
+		left = None
 		while True:
 			rows = self.rows()
-			waiting = [a for a in self.ledger.attempts.values() if a.answered and
-			    not any(r['status'] != 'open' for r in rows.get(a.mark, []))]
-			result.drain = time.monotonic() - began
-			if not waiting or result.drain > DRAIN_SECONDS:
+			waiting = sum(a.answered and not any(r['status'] != 'open' for r in rows.get(a.mark, []))
+			    for a in self.ledger.attempts.values())
+			now = time.monotonic()
+			result.drain = now - began
+			if waiting != left:
+				left, moved = waiting, now
+			if not waiting or result.drain > DRAIN_SECONDS or now - moved > STUCK_SECONDS:
 				time.sleep(1)
 				return self.rows()
 			time.sleep(0.5)
@@ -79,6 +84,9 @@ class Checker:
 			result.calls += 1
 			if c.verdict == 'early':
 				result.early += 1
+			elif c.verdict == 'failed' and c.attempts[-1].answered and self.ledger.was_in_flight(c.attempts[-1]):
+				# Apache asks the next worker, but has only what it had not sent yet: a fault, nothing is forwarded twice
+				result.first['fault in flight'] += 1
 			elif c.verdict != 'good':
 				result.wrong[c.verdict].append(f'{c.kind} {c.attempts[-1].mark}: {c.why}')
 
@@ -140,7 +148,11 @@ class Checker:
 	def check_gaps(self, result, window):
 		"""The longest time in which no call to a pool of workers was answered, over all servers and per server."""
 		good = [c.attempts[-1] for c in self.ledger.calls if c.verdict in ('good', 'early')]
-		result.slowest = max((c.attempts[-1].ended - c.attempts[0].began for c in self.ledger.calls), default=0)
+		took = [(c.attempts[-1].ended - c.attempts[0].began, c.kind) for c in self.ledger.calls if c.kind != 'slow']
+		result.slowest = max((seconds for seconds, _ in took), default=0)
+		slow = collections.Counter(kind for seconds, kind in took if seconds > GAP_SECONDS)
+		if slow:
+			result.notes.append('calls of more than a second: ' + ', '.join(f'{n} {kind}' for kind, n in sorted(slow.items())))
 		for pool in ('proxy', 'card'):
 			ended = [(a.ended, a.server) for a in good if POOL[a.kind] == pool and window[0] <= a.ended <= window[1]]
 			result.gaps[pool] = longest([t for t, _ in ended], window)

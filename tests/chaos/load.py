@@ -19,7 +19,8 @@ ANSWERED = ('ok', 'fault')
 NO_CARD = {'sosigw_no_valid_idcard_in_cache', 'sosigw_awaiting_signing'}
 FORGET_SECONDS = 1.0	# within this a logout must be known everywhere
 AVOID_SECONDS = 1.0	# how long the balancer leaves a server alone that did not answer
-POOL = {'proxy': 'proxy', 'order': 'card', 'sign': 'card', 'get': 'card', 'logout': 'card'}
+# slow: a proxy call that takes the service a second, so that there is always something under way to be killed
+POOL = {'proxy': 'proxy', 'slow': 'proxy', 'order': 'card', 'sign': 'card', 'get': 'card', 'logout': 'card'}
 ACTION = {'order': 'requestIdCardDigestForSigning', 'sign': 'signIdCard', 'get': 'getValidIdCard', 'logout': 'logout'}
 
 
@@ -143,7 +144,7 @@ class Balancer:
 		self.https = [client.Http(s['http'], secret=world.secret(client_id), timeout=timeout) for s in world.sandbox['servers']]
 		self.turns = itertools.count(random.randrange(100))
 		self.avoided = [0.0] * len(self.https)
-		self.service = world.service('service')
+		self.services = {'proxy': world.service('service'), 'slow': world.service('slow/1000')}
 
 	def order(self):
 		n, first, now = len(self.https), next(self.turns), time.monotonic()
@@ -152,8 +153,8 @@ class Balancer:
 
 	def message(self, kind, person, mark, sign):
 		p = person.but(system=mark)
-		if kind == 'proxy':
-			return client.PROXY, client.proxy(p, self.service, action='urn:chaos:' + mark), None
+		if kind in self.services:
+			return client.PROXY, client.proxy(p, self.services[kind], action='urn:chaos:' + mark), None
 		if kind == 'sign':
 			body = client.sign_id_card(p, *sign)
 		else:
@@ -307,17 +308,24 @@ class Load:
 	the sweep behind each phase. gone: users who logged out last, for the sweep."""
 	KEPT_GONE = 40
 
-	def __init__(self, world, ledger, sessions=8, readers=4, standing=40):
-		self.world, self.ledger = world, ledger
+	def __init__(self, world, ledger, sessions=8, readers=4, slow=6, standing=40):
+		self.ledger = ledger
 		self.gate = Gate()
 		self.balancer = Balancer(world, ledger)
+		self.world = world
 		self.standing = [User(world.user(), 'quiet' if i % 2 else 'read') for i in range(standing)]
 		self.gone, self.gone_lock = [], threading.Lock()
 		read = [u for u in self.standing if u.label == 'read']
 		self.threads = [threading.Thread(target=self.guarded, args=(self.session,), daemon=True) for _ in range(sessions)]
 		self.threads += [threading.Thread(target=self.guarded, args=(self.reader, 'get' if i % 2 else 'proxy', read[i::readers]), daemon=True)
 		    for i in range(readers)]
+		self.threads += [threading.Thread(target=self.guarded, args=(self.reader, 'slow', self.standing_alone(i)), daemon=True) for i in range(slow)]
 		self.broken = []	# what went wrong in the test itself
+
+	def standing_alone(self, number):
+		"""One more standing user, for one thread."""
+		self.standing.append(User(self.world.user(), f'slow {number}'))
+		return self.standing[-1:]
 
 	def start(self):
 		self.log_in(self.standing)

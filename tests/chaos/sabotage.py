@@ -1,9 +1,11 @@
 """Tampering that the checker must notice. Each is a context manager of (run); what was tampered with is put right behind
 the check, so that the next one is noticed for itself."""
 import contextlib
+import hmac
+import os
 import random
-import re
 import socket
+import struct
 import time
 
 from harness import until
@@ -21,15 +23,6 @@ class Node:
 		self.s.sendall(line + b'\r\n' + (data + b'\r\n' if data is not None else b''))
 		return self.f.readline().rstrip(b'\r\n')
 
-	def keys(self):
-		self.s.sendall(b'lru_crawler metadump all\r\n')
-		out = set()
-		while (line := self.f.readline().strip()) != b'END':
-			if not line.startswith(b'key='):
-				return self.keys()	# the crawler is busy
-			out.add(re.match(rb'key=(\S+)', line)[1])
-		return out
-
 	def get(self, key):
 		words = self.ask(b'get ' + key).split()
 		if words[0] == b'END':
@@ -42,7 +35,7 @@ class Node:
 		assert self.ask(b'set %s 0 3600 %d' % (key, len(data)), data) == b'STORED'
 
 	def delete(self, key):
-		self.ask(b'delete ' + key)
+		return self.ask(b'delete ' + key)
 
 
 def nodes(run):
@@ -105,12 +98,20 @@ def lose_card(run):
 
 def login_watched(run):
 	"""A user who signs in now, and the key under which the card lies."""
-	before = set().union(*(n.keys() for n in nodes(run)))
 	user = User(run.world.user(), 'sabotaged')
 	assert run.load.balancer.login(user), 'no login'
-	new = set().union(*(n.keys() for n in nodes(run))) - before
-	# the order has left a mark of its deletion, which is shorter
-	return user, max(new, key=lambda k: max(len(n.get(k) or b'') for n in nodes(run)))
+	key = card_key(run, user)
+	assert any(n.get(key) for n in nodes(run)), 'the card does not lie where it should'
+	return user, key
+
+
+def card_key(run, user):
+	"""As lib/cache/seal.c names it."""
+	def mac(key, *parts):
+		return hmac.new(key, b''.join(struct.pack('>Q', len(p)) + p for p in parts), 'sha256').digest()
+	with open(os.path.join(run.world.folder, 'cache.keys'), encoding='ascii') as f:
+		naming = mac(bytes.fromhex(f.readline().split()[1]), b'sosigw cache name')
+	return mac(naming, b'card', b'region-a', user.name.encode()).hex().encode()
 
 
 @contextlib.contextmanager
@@ -124,10 +125,11 @@ def resurrect_card(run):
 		if value is not None:
 			n.set(key, value)
 	run.checker.sql('DELETE FROM revoked_card')
-	for server in range(1, run.site.servers + 1):
-		for name in run.site.processes(server):
-			run.site.kill(name)
-			run.site.wait_listening(name)
+	workers = [name for server in range(run.site.servers) for name in run.site.processes(server + 1)]
+	run.site.kill(*workers)
+	for name in workers:
+		run.site.wait_listening(name)
+	time.sleep(1.5)	# Apache asks a worker that was away again after a second
 	run.load.gone.append(user)
 	yield
 	run.load.gone.remove(user)
