@@ -1,5 +1,6 @@
-/* The way to the STS and back: several URLs for each of its services, and what all its answers have in common. The
- * answer is searched for a Fault whatever its HTTP status, because old STS versions send faults with 200. */
+/* The way to the STS and back: several URLs for each of its services, and what all its answers have in common. A SOAP
+ * message is the answer of that STS, be it a fault; anything else (a proxy's 503, a web page) is no answer, and the next
+ * URL is tried. A Fault is looked for whatever the HTTP status, because old STS versions send faults with 200. */
 #include "sts_private.h"
 
 #include "clock.h"
@@ -12,6 +13,7 @@
 #define ANSWER_MAX (256u << 10)
 #define URLS_MAX 16
 #define DOWN_MS 10000
+#define MOST_MS 40000	/* Apache waits 60 s for the whole call */
 
 struct sts {
 	struct http *http;
@@ -53,8 +55,8 @@ as_sts_error(const struct err *of, struct err *e)
 }
 
 static int
-exchange(struct sts *s, const struct conf_sts *conf, const char *url, struct arena *a, struct slice request,
-    struct http_small *answer, struct err *e)
+exchange(struct sts *s, const struct conf_sts *conf, const char *url, unsigned ms, struct arena *a,
+    struct slice request, struct http_small *answer, struct err *e)
 {
 	static const struct http_header headers[] = {
 		{ "Content-Type", { SOAP_CONTENT_TYPE, sizeof SOAP_CONTENT_TYPE - 1 } },
@@ -62,14 +64,38 @@ exchange(struct sts *s, const struct conf_sts *conf, const char *url, struct are
 	};
 	const struct http_call call = {
 		.url = url, .headers = headers, .nheaders = 2, .tls = { .ca_file = conf->ca_file },
-		.connect_ms = conf->connect_ms, .answer_ms = conf->answer_ms, .idle_ms = conf->answer_ms,
-		.total_ms = conf->connect_ms + conf->answer_ms, .body = request, .length = (int64_t)request.n,
+		.connect_ms = conf->connect_ms < ms ? conf->connect_ms : ms,
+		.answer_ms = conf->answer_ms, .idle_ms = conf->answer_ms, .total_ms = ms,
+		.body = request, .length = (int64_t)request.n,
 	};
 	struct err failed = { .kind = ERR_NONE };
 
 	if (http_fetch(s->http, a, &call, ANSWER_MAX, answer, &failed) < 0)
 		return as_sts_error(&failed, e);
 	return 0;
+}
+
+static int
+read_envelope(struct arena *a, struct slice answer, const xmlNode **envelope, struct err *e)
+{
+	struct err failed = { .kind = ERR_NONE };
+	xmlDoc *doc;
+
+	if (xml_parse(a, answer, &xml_document_limits, &doc, &failed) < 0)
+		return err_set(e, failed.kind == ERR_MEMORY ? ERR_MEMORY : ERR_STS_ANSWER, "not XML: %s", failed.detail);
+	*envelope = xmlDocGetRootElement(doc);
+	return xml_is(*envelope, NS_SOAP, "Envelope") ? 0 : err_set(e, ERR_STS_ANSWER, "not a SOAP envelope");
+}
+
+/* Has an STS answered, or something that stands where it should be? */
+static int
+check_answer(struct arena *a, const struct http_small *answer, struct err *e)
+{
+	const xmlNode *envelope;
+
+	if (answer->status >= 300 && answer->status != 500)
+		return err_set(e, ERR_STS_ANSWER, "HTTP status %d", answer->status);
+	return read_envelope(a, answer->body, &envelope, e);
 }
 
 /* One bit for each URL that failed lately. */
@@ -108,44 +134,71 @@ urls_of(const struct conf_sts *conf, enum sts_service service)
 	    (struct urls){ conf->urls, conf->nurls };
 }
 
+static unsigned
+one_ms(const struct conf_sts *conf)
+{
+	unsigned ms = conf->connect_ms + conf->answer_ms;
+
+	return ms < MOST_MS ? ms : MOST_MS;
+}
+
+/* Twice what one may take, when there are others. */
+static unsigned
+all_ms(const struct conf_sts *conf, size_t nurls)
+{
+	unsigned ms = nurls < 2 ? one_ms(conf) : 2 * one_ms(conf);
+
+	return ms < MOST_MS ? ms : MOST_MS;
+}
+
+unsigned
+sts_most_ms(const struct conf_sts *conf)
+{
+	return all_ms(conf, conf->nurls > conf->nbst_urls ? conf->nurls : conf->nbst_urls);
+}
+
+/* Half of what is left, so that each has time enough and the next has some; the last may take it all. */
+static unsigned
+share_ms(const struct conf_sts *conf, int64_t end, size_t others)
+{
+	const int64_t left = end - clock_mono_ms(), share = others > 0 ? left / 2 : left;
+
+	return share < 1 ? 0 : share < one_ms(conf) ? (unsigned)share : one_ms(conf);
+}
+
 /* The URLs in their order, those that failed lately last. The exchange may be repeated safely at another
  * STS: a card that nobody receives is nobody's. */
-static int
-exchange_anywhere(struct sts *s, const struct conf_sts *conf, enum sts_service service, struct arena *a,
-    struct slice request, struct http_small *answer, struct err *e)
+int
+sts_ask(struct sts *s, const struct conf_sts *conf, enum sts_service service, struct arena *a,
+    struct slice request, struct slice *answer, struct err *e)
 {
 	const struct urls urls = urls_of(conf, service);
+	const int64_t end = clock_mono_ms() + all_ms(conf, urls.n);
 	/* as it was when we began: one that fails now is not asked again */
 	const unsigned was_down = down_now(s, service);
+	size_t others = urls.n;
 
 	if (urls.n == 0)
 		return err_set(e, ERR_CONFIG, "no STS is configured");
 	for (unsigned down = 0; down < 2; down++)
 		for (size_t i = 0; i < urls.n; i++) {
+			struct http_small got = { .status = 0 };
 			if ((i < URLS_MAX ? was_down >> i & 1 : 0) != down)
 				continue;
+			unsigned ms = share_ms(conf, end, --others);
+			if (ms == 0)
+				return -1;
 			err_clear(e);
-			int rc = exchange(s, conf, urls.list[i], a, request, answer, e);
-			note(s, service, i, rc == 0);
+			int rc = exchange(s, conf, urls.list[i], ms, a, request, &got, e);
 			if (rc == 0)
-				return 0;
+				rc = check_answer(a, &got, e);
+			note(s, service, i, rc == 0);
+			*answer = got.body;
+			if (rc == 0 || e->kind == ERR_MEMORY)
+				return rc;
 			log_err(LOG_WARN, "sts", slice_of(urls.list[i]), e);
 		}
 	return -1;
-}
-
-int
-sts_ask(struct sts *s, const struct conf_sts *conf, enum sts_service service, struct arena *a,
-    struct slice request, struct slice *answer, struct err *e)
-{
-	struct http_small got = { .status = 0 };
-
-	if (exchange_anywhere(s, conf, service, a, request, &got, e) < 0)
-		return -1;
-	*answer = got.body;
-	if (got.status >= 300 && got.status != 500)
-		return err_set(e, ERR_STS_ANSWER, "HTTP status %d", got.status);
-	return 0;
 }
 
 /* ---- answers */
@@ -163,14 +216,10 @@ read_fault(struct arena *a, const xmlNode *fault, struct err *e)
 int
 sts_read_body(struct arena *a, struct slice answer, const xmlNode **content, struct err *e)
 {
-	struct err failed = { .kind = ERR_NONE };
-	xmlDoc *doc;
+	const xmlNode *envelope;
 
-	if (xml_parse(a, answer, &xml_document_limits, &doc, &failed) < 0)
-		return err_set(e, failed.kind == ERR_MEMORY ? ERR_MEMORY : ERR_STS_ANSWER, "not XML: %s", failed.detail);
-	const xmlNode *envelope = xmlDocGetRootElement(doc);
-	if (!xml_is(envelope, NS_SOAP, "Envelope"))
-		return err_set(e, ERR_STS_ANSWER, "not a SOAP envelope");
+	if (read_envelope(a, answer, &envelope, e) < 0)
+		return -1;
 	const xmlNode *body = xml_child(envelope, NS_SOAP, "Body", 0);
 	const xmlNode *fault = xml_child(body, NS_SOAP, "Fault", 0);
 	if (fault != NULL)

@@ -11,10 +11,14 @@ struct sts *sts_new(struct http *h);
 void sts_free(struct sts *s);
 /* Has the STS sign a card that its user has signed, and verifies everything that comes back: pinned
  * certificate, form, times, the same person, level, system and organisation. *out->xml is the card to keep.
- * signer: the user's certificate. Several URLs are tried in turn, one that failed last.
+ * signer: the user's certificate. Several URLs are tried in turn until one answers with
+ * SOAP, be it a fault; those that failed lately come last.
  * ERR_STS_* (the card may be tried again), with the STS's faultstring in err_say. */
 int sts_sign_card(struct sts *s, const struct conf *c, struct arena *a, const struct idcard *card, X509 *signer,
     struct idcard **out, struct err *e);
+/* The longest that an exchange takes, all URLs counted: what one may take, or twice that when there are several; 40 s at
+ * most. */
+unsigned sts_most_ms(const struct conf_sts *conf);
 /* Is this card, as it came from a client, validly signed by the STS and valid in time? (pass-through) */
 int sts_verify_card(const struct conf *c, struct arena *a, struct slice xml, struct idcard **out, struct err *e);
 

@@ -8,8 +8,7 @@
 /* The services of an STS that we use; each has its URLs. */
 enum sts_service { STS_SIGN, STS_BST, STS_SERVICES };
 
-/* Posts the request to the first of that service's URLs that answers. *answer: whatever came, with a status that can
- * hold an answer or a fault. */
+/* Posts the request to the first of that service's URLs that answers. *answer: a SOAP message. */
 int sts_ask(struct sts *s, const struct conf_sts *conf, enum sts_service service, struct arena *a,
     struct slice request, struct slice *answer, struct err *e);
 

@@ -68,7 +68,7 @@ what_a_request_leaves_out_is_absent(void **state)
 	struct slice text = S(REQUEST);
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		text = edited(*state, text, rows[i].from, rows[i].to);
+		text = unit_edited(*state, text, rows[i].from, rows[i].to);
 	assert_ok(read_claims(*state, text, &got, &e), &e);
 	assert_slice("Sygdom.dk", got.system);
 	assert_null(got.role.p);
@@ -96,7 +96,7 @@ what_does_not_concern_us_passes(void **state)
 	struct sts_claims got;
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		assert_ok(read_claims(*state, edited(*state, S(REQUEST), rows[i].from, rows[i].to), &got, &e), &e);
+		assert_ok(read_claims(*state, unit_edited(*state, S(REQUEST), rows[i].from, rows[i].to), &got, &e), &e);
 		assert_slice("l\xC3\xA6ge", got.role);
 		assert_slice("1802602810", got.cpr);
 	}
@@ -127,7 +127,7 @@ an_incomplete_or_ambiguous_request_is_refused_by_name(void **state)
 	struct sts_claims got;
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct slice text = edited(*state, S(REQUEST), rows[i].from, rows[i].to);
+		struct slice text = unit_edited(*state, S(REQUEST), rows[i].from, rows[i].to);
 		assert_err(ERR_TOKEN_REQUEST, read_claims(*state, text, &got, &e), &e);
 		assert_string_equal(rows[i].says, e.said);
 	}
@@ -142,7 +142,7 @@ the_published_sample_of_a_request_lacks_its_claims_only(void **state)
 
 	assert_err(ERR_TOKEN_REQUEST, read_claims(*state, text, &got, &e), &e);
 	assert_string_equal("medcom:ITSystemName", e.said);
-	text = edited(*state, text, "<wsp:AppliesTo>", "<wst:Claims xmlns:auth=\"" NS_WSFED "\">"
+	text = unit_edited(*state, text, "<wsp:AppliesTo>", "<wst:Claims xmlns:auth=\"" NS_WSFED "\">"
 	    CLAIM("medcom:ITSystemName", "S") "</wst:Claims><wsp:AppliesTo>");
 	assert_ok(read_claims(*state, text, &got, &e), &e);
 	assert_slice("http://sosi.dk", got.applies_to);
@@ -168,8 +168,8 @@ a_status_that_is_not_valid_is_refused(void **state)
 	struct err e = { 0 };
 	struct slice card, good = unit_file(*state, DATA "sign-response.xml");
 
-	assert_err(ERR_STS_ANSWER, sts_read_answer(*state, edited(*state, good, "/status/valid", "/status/invalid"), &card, &e), &e);
-	assert_err(ERR_STS_ANSWER, sts_read_answer(*state, edited(*state, good, "/status/valid", ""), &card, &e), &e);
+	assert_err(ERR_STS_ANSWER, sts_read_answer(*state, unit_edited(*state, good, "/status/valid", "/status/invalid"), &card, &e), &e);
+	assert_err(ERR_STS_ANSWER, sts_read_answer(*state, unit_edited(*state, good, "/status/valid", ""), &card, &e), &e);
 }
 
 static void
@@ -221,9 +221,9 @@ an_answer_holds_one_card_and_nothing_else(void **state)
 	struct err e = { 0 };
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct slice card, text = edited(*state, S(ANSWER), rows[i].from, rows[i].to);
+		struct slice card, text = unit_edited(*state, S(ANSWER), rows[i].from, rows[i].to);
 		if (rows[i].from[0] != '@' && slice_find(text, S("@")) >= 0)
-			text = edited(*state, text, "@", "<saml:Assertion/>");
+			text = unit_edited(*state, text, "@", "<saml:Assertion/>");
 		err_clear(&e);
 		if ((sts_read_bst_answer(*state, text, &card, &e) == 0) != rows[i].good)
 			fail_msg("%s: %s", rows[i].note, e.detail);
@@ -288,7 +288,7 @@ card_with(struct world *w, const char *from, const char *to, struct signer *by)
 	struct slice signed_card, xml = slice_trim(unit_file(w->a, CARD_FILE));
 
 	if (from != NULL)
-		xml = edited(w->a, xml, from, to);
+		xml = unit_edited(w->a, xml, from, to);
 	assert_ok(dsig_sign(w->a, xml, DSIG_SHA1, by->key, by->cert, &signed_card, &w->e), &w->e);
 	return signed_card;
 }
@@ -296,7 +296,7 @@ card_with(struct world *w, const char *from, const char *to, struct signer *by)
 static void
 answer_with(struct world *w, struct slice card)
 {
-	reply = edited(w->a, S(ANSWER), "@", arena_cstr(w->a, card));
+	reply = unit_edited(w->a, S(ANSWER), "@", arena_cstr(w->a, card));
 	reply_status = 200;
 }
 
@@ -402,7 +402,7 @@ only_the_pinned_key_signs_cards(void **state)
 	assert_err(ERR_STS_CARD, exchange(w), &w->e);
 	answer_with(w, slice_trim(unit_file(w->a, CARD_FILE)));
 	assert_err(ERR_STS_CARD, exchange(w), &w->e);
-	answer_with(w, edited(w->a, good, "Svendsen", "Svendson"));
+	answer_with(w, unit_edited(w->a, good, "Svendsen", "Svendson"));
 	assert_err(ERR_STS_CARD, exchange(w), &w->e);
 	w->conf.sts.ncertificates = 0;
 	answer_with(w, good);
@@ -436,8 +436,132 @@ the_words_of_a_fault_are_passed_on_whatever_its_status(void **state)
 		assert_err(ERR_STS_FAULT, exchange(w), &w->e);
 		assert_string_equal("Authentication failed: Token in request signed by untrusted party", w->e.said);
 	}
-	reply_status = 302;
-	assert_err(ERR_STS_ANSWER, exchange(w), &w->e);
+}
+
+static void
+say_503(struct peer *p)
+{
+	while (peer_request(p))
+		peer_say(p, "HTTP/1.1 503 X\r\nContent-Length: 4\r\n\r\nbusy");
+}
+
+static void
+say_nothing(struct peer *p)
+{
+	if (peer_request(p))
+		peer_wait_closed(p);
+}
+
+static void
+what_is_no_answer_leads_to_the_next_sts(void **state)
+{
+	static const struct { int status; const char *text; } rows[] = {
+		{ 503, "" }, { 502, "<html/>" }, { 504, ANSWER }, { 404, ANSWER }, { 302, ANSWER }, { 400, ANSWER }, { 200, "" },
+		{ 200, "<html><br></html>" }, { 200, "<html/>" }, { 500, "Internal error" }, { 500, "" },
+		{ 200, "<soap:Envelope xmlns:soap=\"" NS_SOAP "\"><soap:Body>" },
+	};
+	struct world *w = *state;
+	struct server *last = server_start(say_503, NULL);
+
+	w->urls[1] = last->url;
+	w->conf.sts.nbst_urls = 2;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct sts *fresh = sts_new(w->http);
+		reply = slice_of(rows[i].text);
+		reply_status = rows[i].status;
+		err_clear(&w->e);
+		assert_err(ERR_STS_ANSWER, sts_exchange_bst(fresh, &w->conf, w->a, &w->org, S(REQUEST), &w->claims, &w->card, &w->e),
+		    &w->e);
+		/* the last failure is told */
+		assert_string_equal("HTTP status 503", w->e.detail);
+		assert_int_equal(w->server->requests, i + 1);
+		assert_int_equal(last->requests, i + 1);
+		sts_free(fresh);
+	}
+	http_free(w->http);
+	w->http = NULL;
+	server_stop(last);
+}
+
+static void
+an_sts_that_gave_no_answer_is_asked_last(void **state)
+{
+	struct world *w = *state;
+	struct server *first = server_start(say_503, NULL);
+
+	w->urls[0] = first->url;
+	w->urls[1] = w->server->url;
+	w->conf.sts.nbst_urls = 2;
+	answer_with(w, card_with(w, NULL, NULL, &ours));
+	for (int i = 1; i <= 3; i++) {
+		assert_ok(exchange(w), &w->e);
+		assert_int_equal(first->requests, 1);
+		assert_int_equal(w->server->requests, i);
+	}
+	http_free(w->http);
+	w->http = NULL;
+	server_stop(first);
+}
+
+static void
+a_fault_is_an_answer_whatever_its_status(void **state)
+{
+	struct world *w = *state;
+	struct server *other = server_start(say_503, NULL);
+
+	w->urls[1] = other->url;
+	w->conf.sts.nbst_urls = 2;
+	reply = unit_file(w->a, DATA "oio-error.xml");
+	for (int i = 0; i < 2; i++) {
+		reply_status = i == 0 ? 500 : 200;
+		assert_err(ERR_STS_FAULT, exchange(w), &w->e);
+	}
+	assert_int_equal(other->requests, 0);
+	server_stop(other);
+}
+
+static void
+however_many_are_silent_the_time_is_bounded(void **state)
+{
+	enum { N = 5 };
+	struct world *w = *state;
+	struct server *silent[N];
+	const char *urls[N];
+
+	for (int i = 0; i < N; i++) {
+		silent[i] = server_start(say_nothing, NULL);
+		urls[i] = silent[i]->url;
+	}
+	w->conf.sts.bst_urls = urls;
+	w->conf.sts.nbst_urls = N;
+	w->conf.sts.connect_ms = 100;
+	w->conf.sts.answer_ms = 300;
+	assert_int_equal(sts_most_ms(&w->conf.sts), 800);
+	int64_t began = clock_mono_ms();
+	assert_err(ERR_STS_TIMEOUT, exchange(w), &w->e);
+	/* without the bound: 1500 */
+	assert_in_range(clock_mono_ms() - began, 600, 1200);
+	for (int i = 0; i < N; i++)
+		assert_int_equal(silent[i]->requests, 1);
+	http_free(w->http);
+	w->http = NULL;
+	for (int i = 0; i < N; i++)
+		server_stop(silent[i]);
+}
+
+static void
+the_longest_exchange_is_known(void **state)
+{
+	static const struct { size_t nurls, nbst_urls; unsigned connect_ms, answer_ms, most; } rows[] = {
+		{ 1, 0, 3000, 10000, 13000 }, { 1, 1, 3000, 10000, 13000 }, { 0, 1, 3000, 10000, 13000 },
+		{ 2, 0, 3000, 10000, 26000 }, { 1, 2, 3000, 10000, 26000 }, { 16, 0, 3000, 10000, 26000 },
+		{ 2, 0, 3000, 20000, 40000 }, { 1, 0, 3000, 60000, 40000 }, { 2, 0, 3600000, 3600000, 40000 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		assert_int_equal(rows[i].most, sts_most_ms(&(struct conf_sts){ .nurls = rows[i].nurls, .nbst_urls = rows[i].nbst_urls,
+		    .connect_ms = rows[i].connect_ms, .answer_ms = rows[i].answer_ms }));
 }
 
 static void
@@ -532,6 +656,11 @@ main(void)
 		IN_WORLD(only_the_pinned_key_signs_cards),
 		IN_WORLD(a_card_is_for_the_organisation_that_asks_unless_that_is_not_checked),
 		IN_WORLD(the_words_of_a_fault_are_passed_on_whatever_its_status),
+		IN_WORLD(what_is_no_answer_leads_to_the_next_sts),
+		IN_WORLD(an_sts_that_gave_no_answer_is_asked_last),
+		IN_WORLD(a_fault_is_an_answer_whatever_its_status),
+		IN_WORLD(however_many_are_silent_the_time_is_bounded),
+		cmocka_unit_test(the_longest_exchange_is_known),
 		IN_WORLD(another_sts_is_asked_when_the_first_is_gone),
 		IN_WORLD(an_sts_that_fails_is_asked_once),
 		IN_WORLD(without_an_address_it_says_that_it_is_not_offered),
