@@ -17,7 +17,7 @@ int
 main(int argc, char **argv)
 {
 	static const struct edge_program program = {
-		.name = "card", .start = start, .handle = ops_handle, .stop = stop,
+		.name = "card", .kind = AUDIT_SERVICE, .start = start, .handle = ops_handle, .stop = stop,
 	};
 
 	return edge_main(&program, argc, argv);

@@ -17,7 +17,7 @@ int
 main(int argc, char **argv)
 {
 	static const struct edge_program program = {
-		.name = "proxy", .start = start, .handle = proxy_handle, .stop = stop,
+		.name = "proxy", .kind = AUDIT_PROXY, .start = start, .handle = proxy_handle, .stop = stop,
 	};
 
 	return edge_main(&program, argc, argv);

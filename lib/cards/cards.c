@@ -318,6 +318,23 @@ cards_get(struct cards *c, struct arena *a, const struct cards_user *u, int64_t 
 	return err_set(e, kind, "card %.*s %s", SLICE_FMT((*out)->id), why);
 }
 
+int
+cards_check_own(struct cards *c, const struct cards_user *u, struct slice id, int64_t not_before, int64_t not_after,
+    int64_t margin, int64_t max_age, struct err *e)
+{
+	int64_t now = clock_now(), when;
+
+	if (id.p != NULL && revoked_has(c->revoked, id, &when))
+		return err_set(e, ERR_CARD_REVOKED, "card %.*s was logged out or revoked", SLICE_FMT(id));
+	if (not_before != 0 && not_before * 1000 <= dead_until(c, u))
+		return err_set(e, ERR_CARD_REVOKED, "card %.*s is from before a logout", SLICE_FMT(id));
+	if (not_after != 0 && not_after - margin <= now)
+		return err_set(e, ERR_CARD_EXPIRED, "card %.*s has expired, or nearly so", SLICE_FMT(id));
+	if (max_age != 0 && not_before != 0 && now - not_before > max_age)
+		return err_set(e, ERR_CARD_EXPIRED, "card %.*s is older than the service allows", SLICE_FMT(id));
+	return 0;
+}
+
 static void
 drop_order(struct cards *c, const struct cards_user *u)
 {

@@ -34,6 +34,10 @@ struct card {			/* what is kept of an STS-signed card */
 /* ERR_NO_CARD; ERR_CARD_EXPIRED (also inside `margin` seconds of its end, and older than max_age when that is
  * not 0); ERR_CARD_REVOKED (logged out, revoked, or its signer's certificate on a list); ERR_CACHE. */
 int cards_get(struct cards *c, struct arena *a, const struct cards_user *u, int64_t margin, int64_t max_age, struct card **out, struct err *e);
+/* The same rules for a card that a client holds itself: ERR_CARD_REVOKED when it, or everything of its user, was logged
+ * out here; ERR_CARD_EXPIRED. Of what is not known of it, an absent id or a time of 0, nothing is judged. */
+int cards_check_own(struct cards *c, const struct cards_user *u, struct slice id, int64_t not_before, int64_t not_after,
+    int64_t margin, int64_t max_age, struct err *e);
 /* Keeps it for the rest of its life, removes the order. */
 int cards_keep(struct cards *c, struct arena *a, const struct cards_user *u, const struct card *card, struct err *e);
 /* Logout: card and order gone for good on every server. Without a card it succeeds too. *id: of the card that went (absent: none).

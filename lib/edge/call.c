@@ -195,11 +195,11 @@ edge_end(struct edge_call *c)
 }
 
 void
-edge_refuse_busy(struct edge *w, struct req *r)
+edge_refuse_busy(struct edge *w, enum audit_kind kind, struct req *r)
 {
 	struct edge_call c;
 
-	if (edge_begin(w, r, AUDIT_SERVICE, &c) == 0)
+	if (edge_begin(w, r, kind, &c) == 0)
 		err_set(&c.err, ERR_BUSY, "no thread became free in time");
 	edge_fault(&c, (struct slice){ NULL, 0 });
 	edge_end(&c);

@@ -31,6 +31,7 @@ void edge_close(struct edge *w);
  * application's own state from w (NULL with e filled), `handle` serves, `stop` frees. Returns main's exit code. */
 struct edge_program {
 	const char *name;
+	enum audit_kind kind;		/* of its calls */
 	void *(*start)(struct edge *w, struct err *e);
 	fcgi_handler *handle;		/* ctx is what start returned */
 	void (*stop)(void *app);
@@ -72,6 +73,6 @@ void edge_end(struct edge_call *c);
 /* Audits the sums of refusals that were only counted, when any is due at `now` (clock_mono_ms); INT64_MAX: all. */
 void edge_audit_sums(struct edge *w, int64_t now);
 /* The worker is too busy: a fault at once. For fcgi_conf.refuse; ctx is the struct edge. */
-void edge_refuse_busy(struct edge *w, struct req *r);
+void edge_refuse_busy(struct edge *w, enum audit_kind kind, struct req *r);
 
 #endif

@@ -106,7 +106,8 @@ serve(struct op *op)
 		if (!operations[i].by_token && soap_need_user(op->message.head, &c->err) < 0)
 			return -1;
 		op->user = edge_user(c, op->message.head);
-		return operations[i].serve(op);
+		/* nothing is done or handed out that the journal does not know of */
+		return edge_audit_open(c) < 0 ? -1 : operations[i].serve(op);
 	}
 	return err_set(&c->err, ERR_OPERATION, "body element %s",
 	    asked == NULL ? "(none)" : (const char *)asked->name);

@@ -69,7 +69,8 @@ use_system(struct flow *f, const struct conf_system_key *key)
 	struct edge_call *c = &f->call;
 	const struct signing_system wanted = {
 		.organisation = c->caller.organisation, .key = key, .system = f->head->system,
-		.care_provider = f->head->care_provider, .max_age = f->service->max_card_age, .read = read_card, .ctx = f,
+		.care_provider = f->head->care_provider, .care_provider_format = f->head->care_provider_format,
+		.care_provider_name = f->head->care_provider_name, .max_age = f->service->max_card_age, .read = read_card, .ctx = f,
 	};
 	struct card *card;
 
@@ -83,7 +84,7 @@ use_system(struct flow *f, const struct conf_system_key *key)
 /* A signed card of the client's own, when its user has none here: passed on only if the STS signed it. The
  * message's card is replaced by the very bytes that were verified. */
 static int
-use_own(struct flow *f)
+use_own(struct flow *f, const struct cards_user *u)
 {
 	struct edge_call *c = &f->call;
 	struct idcard *own;
@@ -92,7 +93,9 @@ use_own(struct flow *f)
 
 	if (soap_head_card(c->arena, f->head, slice_from(buf_slice(&f->in), f->root), &node, &c->err) < 0 ||
 	    xml_canonical(c->arena, node, XML_C14N_EXCLUSIVE, NULL, &xml, &c->err) < 0 ||
-	    sts_verify_card(c->conf, c->arena, xml, &own, &c->err) < 0)
+	    sts_verify_card(c->conf, c->arena, xml, &own, &c->err) < 0 ||
+	    cards_check_own(f->proxy->signing.cards, u, own->id, own->not_before, own->not_after,
+	    c->conf->expiry_margin, f->service->max_card_age, &c->err) < 0)
 		return -1;
 	f->card = own->xml;
 	c->event.card_id = own->id;
@@ -111,7 +114,7 @@ proxy_choose_card(struct flow *f)
 
 	if (own && c->caller.organisation->pass_signed) {
 		c->event.card_id = h->card_id;
-		return 0;
+		return cards_check_own(f->proxy->signing.cards, &u, h->card_id, 0, 0, 0, 0, &c->err);
 	}
 	if (key != NULL)
 		return use_system(f, key);
@@ -121,7 +124,9 @@ proxy_choose_card(struct flow *f)
 		return -1;
 	if (h->card_signed) {
 		err_clear(&c->err);
-		return use_own(f);
+		if (use_own(f, &u) == 0)
+			return 0;
+		return is_for_want_of_a_card(c->err.kind) ? offer_login(f, &u) : -1;
 	}
 	return own ? -1 : offer_login(f, &u);
 }

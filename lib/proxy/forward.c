@@ -5,6 +5,7 @@
 /* A body up to this size goes out in one piece: one write, and its length is known even if it came
  * chunked (platform.md 2). */
 #define ONE_PIECE (48u << 10)
+#define READ_STEP 4096
 #define ANSWER_HEADERS 4
 #define CALL_HEADERS 6
 
@@ -17,11 +18,11 @@ gather(struct flow *f, bool *whole)
 	*whole = false;
 	if (length > ONE_PIECE)
 		return 0;
-	for (f->out.cap += ONE_PIECE; f->out.n < ONE_PIECE;) {
-		char *room = buf_room(&f->out, 4096);
+	for (f->out.cap += ONE_PIECE + READ_STEP; f->out.n < ONE_PIECE;) {
+		char *room = buf_room(&f->out, READ_STEP);
 		if (room == NULL)
 			return err_set(&f->call.err, ERR_MEMORY, "body");
-		ssize_t n = proxy_read_body(f, room, 4096, &f->call.err);
+		ssize_t n = proxy_read_body(f, room, READ_STEP, &f->call.err);
 		if (n < 0)
 			return -1;
 		if (n == 0) {

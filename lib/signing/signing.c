@@ -47,8 +47,12 @@ signing_order(const struct signing *s, const struct conf *c, struct arena *a, co
 	struct cards_order wanted = {
 		.token = rand_token(a, 32), .ordered = now, .expires = now + c->pending_ttl, .client = client->id,
 	};
+	struct err none = { .kind = ERR_NONE };
 	struct idcard *card;
 
+	/* a session that awaits its signature is told again, however often it asks */
+	if (client->organisation->session_ids && cards_pending(s->cards, a, u, order, &none) == 0)
+		return 0;
 	from.name_id = wanted.user = user_of(s, client->organisation, a, u, asked);
 	if (idcard_check_order(asked, e) < 0 || idcard_build(a, &new, &card, e) < 0)
 		return -1;
@@ -107,9 +111,36 @@ signing_check_signer(const struct conf_organisation *o, struct arena *a, const s
 {
 	struct pki_identity who;
 
-	if (pki_identify(a, cert, &who, e) < 0)
+	if (pki_identify(a, cert, &who, e) < 0 || idcard_check_signer(card, &who, o->check_cvr, e) < 0)
 		return -1;
-	return idcard_check_signer(card, &who, o->check_cvr, e);
+	/* a care provider in another form (ynumber, ...) tells no CVR: then the organisation's own is what counts */
+	if (o->check_cvr && o->cvr.p != NULL && !slice_is(card->care_provider_format, "medcom:cvrnumber") &&
+	    !slice_eq(who.cvr, o->cvr))
+		return err_set(e, ERR_CERT_OTHER, "CVR %.*s of the certificate, %.*s of the organisation", SLICE_FMT(who.cvr),
+		    SLICE_FMT(o->cvr));
+	return 0;
+}
+
+/* While the STS was at work the user may have logged out, or the same order may have been completed by another of its
+ * signatures. 0: the order still stands. 1: it was completed, *id is its card's. -1: it was withdrawn. */
+static int
+look_again(const struct signing *s, struct arena *a, const struct cards_user *u, const struct cards_order *order,
+    struct slice *id, struct err *e)
+{
+	struct err none = { .kind = ERR_NONE };
+	struct cards_order *now;
+	struct card *card;
+
+	if (cards_pending(s->cards, a, u, &now, &none) == 0 && slice_eq(now->token, order->token))
+		return 0;
+	if (none.kind != ERR_NONE && none.kind != ERR_NO_CARD)
+		return err_set(e, none.kind, "%s", none.detail);
+	err_clear(&none);
+	if (cards_get(s->cards, a, u, 0, 0, &card, &none) == 0 && card->kept >= order->ordered) {
+		*id = card->id;
+		return 1;
+	}
+	return err_set(e, ERR_NO_CARD, "the order was withdrawn while the STS signed");
 }
 
 /* Under the user's name last, since that ends the order. */
@@ -145,9 +176,11 @@ signing_complete(const struct signing *s, const struct conf *c, struct arena *a,
 	    signing_check_signer(o, a, ordered, cert, e) < 0 ||
 	    dsig_attach(a, order->xml, order->signed_info, value, cert, &xml, e) < 0 ||
 	    idcard_read(a, xml, &user_signed, e) < 0 ||
-	    sts_sign_card(s->sts, c, a, user_signed, cert, &sts_signed, e) < 0 ||
-	    keep(s, a, o, u, order, sts_signed, cert, e) < 0)
+	    sts_sign_card(s->sts, c, a, user_signed, cert, &sts_signed, e) < 0)
 		return -1;
+	int rc = look_again(s, a, u, order, id, e);
+	if (rc != 0)
+		return rc < 0 ? -1 : 0;
 	*id = sts_signed->id;
-	return 0;
+	return keep(s, a, o, u, order, sts_signed, cert, e);
 }

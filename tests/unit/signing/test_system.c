@@ -127,7 +127,9 @@ cards_order(struct cards *c, struct arena *a, const struct cards_user *u, const 
 int
 cards_pending(struct cards *c, struct arena *a, const struct cards_user *u, struct cards_order **out, struct err *e)
 {
-	(void)c; (void)a; (void)u; (void)e;
+	(void)c; (void)a;
+	if (slice_is(u->user, "an-id-that-opens-the-card"))
+		return err_set(e, ERR_NO_CARD, "this session has its card");
 	*out = &ordered;
 	return 0;
 }
@@ -140,7 +142,7 @@ static struct {
 	unsigned slow_us;
 	int64_t lives;		/* seconds from now */
 	struct slice last;	/* the card it was sent */
-	struct arena *a;
+	struct cards *cards;	/* whose arena holds it */
 } service;
 
 int
@@ -158,7 +160,9 @@ sts_sign_card(struct sts *s, const struct conf *c, struct arena *a, const struct
 		err_set(e, service.fails, "of the test");
 		return err_say(e, "the STS's words");
 	}
-	service.last = arena_dup(service.a, card->xml);
+	pthread_mutex_lock(&service.cards->lock);
+	service.last = arena_dup(service.cards->a, card->xml);
+	pthread_mutex_unlock(&service.cards->lock);
 	*out = arena_alloc(a, sizeof **out);
 	**out = *card;
 	(*out)->id = arena_printf(a, "card-%d", n + 1);
@@ -208,7 +212,8 @@ set_up(void **state)
 
 	clock_set(NOW);
 	w->a = arena_new(32 << 20);
-	w->cards.a = service.a = w->a;
+	w->cards.a = w->a;
+	service.cards = &w->cards;
 	pthread_mutex_init(&w->cards.lock, NULL);
 	w->roots[0] = ca_pem(w->a, root.cert);
 	w->conf = (struct conf){ .issuer = S("SOSI-GW"), .expiry_margin = 60, .organisations = &w->org, .norganisations = 1,
@@ -221,7 +226,8 @@ set_up(void **state)
 		.care_provider_name = S("TRIFORK A/S") };
 	w->s = (struct signing){ .cards = &w->cards, .revoked = lists, .systems = signing_systems_new() };
 	w->wanted = (struct signing_system){ .organisation = &w->org, .key = &w->keys[0], .system = S("EPJ"),
-		.care_provider = S(CVR), .read = read_asked, .ctx = w };
+		.care_provider = S(CVR), .care_provider_format = S("medcom:cvrnumber"), .care_provider_name = S("TRIFORK A/S"),
+		.read = read_asked, .ctx = w };
 	service.exchanges = 0;
 	service.fails = ERR_NONE;
 	service.slow_us = 0;
@@ -332,20 +338,23 @@ static void
 each_system_and_care_provider_has_its_own_card(void **state)
 {
 	struct world *w = *state;
-	static const struct { const char *system, *care_provider; } rows[] = {
-		{ "EPJ", CVR }, { "LAB", CVR }, { "EPJ", "1" }, { "EPJ\n1", "" }, { "EP", "J" CVR },
+	static const struct { const char *system, *care_provider, *format, *name; } rows[] = {
+		{ "EPJ", CVR, "f", "n" }, { "LAB", CVR, "f", "n" }, { "EPJ", "1", "f", "n" }, { "EPJ\n1", "", "f", "n" },
+		{ "EP", "J" CVR, "f", "n" }, { "EPJ", CVR, "g", "n" }, { "EPJ", CVR, "f", "N" }, { "EPJ", CVR, "fn", NULL },
 	};
 
 	for (int round = 0; round < 2; round++)
 		for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 			w->wanted.system = slice_of(rows[i].system);
 			w->wanted.care_provider = slice_of(rows[i].care_provider);
+			w->wanted.care_provider_format = slice_of(rows[i].format);
+			w->wanted.care_provider_name = slice_of(rows[i].name);
 			assert_ok(get(w), &w->e);
 			assert_int_equal(w->card->id.p[5] - '1', i);
 		}
 	w->org.id = S("another");
 	assert_ok(get(w), &w->e);
-	assert_slice("card-6", w->card->id);
+	assert_slice("card-9", w->card->id);
 }
 
 static void
@@ -605,6 +614,44 @@ after_logout_a_new_one_is_made(void **state)
 	assert_slice("card-2", w->card->id);
 }
 
+enum { A_MINUTE = 60 };
+
+static int
+get_for(struct world *w, int care_provider)
+{
+	w->wanted.care_provider = arena_printf(w->a, "%d", care_provider);
+	return get(w);
+}
+
+static void
+an_organisation_gets_so_many_new_cards_a_minute(void **state)
+{
+	struct world *w = *state;
+
+	w->conf.expiry_margin = 0;
+	service.lives = 20;
+	assert_ok(get_for(w, 0), &w->e);
+	service.lives = 86400 - 300;
+	for (int i = 1; i < A_MINUTE; i++)
+		assert_ok(get_for(w, i), &w->e);
+	assert_err(ERR_SYSTEM_CARD, get_for(w, A_MINUTE), &w->e);
+	assert_non_null(strstr(w->e.detail, "BUSY"));
+	assert_non_null(strstr(w->e.said, "too many"));
+	assert_int_equal(service.exchanges, A_MINUTE);
+
+	/* what is there serves, and is renewed */
+	assert_ok(get_for(w, 1), &w->e);
+	assert_slice("card-2", w->card->id);
+	assert_ok(get_for(w, 0), &w->e);
+	assert_slice("card-61", w->card->id);
+
+	w->org.id = S("another");
+	assert_ok(get_for(w, 1), &w->e);
+	w->org.id = S("region");
+	clock_set(NOW + 60);
+	assert_ok(get_for(w, A_MINUTE + 1), &w->e);
+}
+
 /* ---- threads */
 
 enum { CROWD = 10 };
@@ -632,6 +679,8 @@ crowd(struct world *w, struct caller all[CROWD])
 		all[i].w.s.cards = &w->cards;
 		all[i].w.wanted.ctx = w;
 		all[i].w.a = arena_new(8 << 20);
+		if (w->wanted.care_provider.p == NULL)
+			all[i].w.wanted.care_provider = arena_printf(all[i].w.a, "%d", i);	/* each its own */
 	}
 	for (int i = 0; i < CROWD; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, call, &all[i]), 0);
@@ -659,6 +708,21 @@ a_crowd_causes_one_exchange(void **state)
 		assert_slice("card-1", all[i].w.card->id);
 	}
 	assert_int_equal(service.exchanges, 1);
+	release(all);
+}
+
+static void
+cards_of_different_care_providers_are_made_side_by_side(void **state)
+{
+	struct world *w = *state;
+	struct caller all[CROWD];
+
+	w->wanted.care_provider = (struct slice){ NULL, 0 };
+	service.slow_us = 20000;
+	crowd(w, all);
+	for (int i = 0; i < CROWD; i++)
+		assert_ok(all[i].rc, &all[i].w.e);
+	assert_int_equal(service.exchanges, CROWD);
 	release(all);
 }
 
@@ -839,7 +903,9 @@ main(void)
 		T(a_card_that_its_client_has_signed_is_the_systems_card),
 		T(a_new_order_of_a_session_is_its_users),
 		T(after_logout_a_new_one_is_made),
+		T(an_organisation_gets_so_many_new_cards_a_minute),
 		T(a_crowd_causes_one_exchange),
+		T(cards_of_different_care_providers_are_made_side_by_side),
 		T(a_crowd_shares_a_failure),
 		T(a_crowd_renews_once_and_nobody_waits),
 		T(who_waits_too_long_is_told_so),
