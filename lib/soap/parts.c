@@ -1,6 +1,7 @@
 /* The parts of a multipart/related message as they stream by. A receiver may keep the last of two parts with one
  * Content-ID, and would then read an envelope that was never looked at (threats 2.2). Of the content of parts only the
- * beginning of each line is compared, with the delimiter; nothing of it is kept. */
+ * beginning of each line is compared, with the delimiter; nothing of it is kept. A line ends as any receiver may think:
+ * with CRLF, or with CR or LF alone. */
 #include "soap.h"
 
 #include <string.h>
@@ -14,10 +15,11 @@ struct soap_parts {
 	struct slice root;	/* the root's Content-ID without its angles; absent: not known (yet) */
 	unsigned parts;
 	bool in_headers;
-	struct buf headers;	/* of the part that begins, while in_headers */
+	struct buf headers;	/* of the part that begins, while in_headers; their lines end with LF */
 	size_t line;		/* where the present line begins in it */
 	size_t same;		/* bytes of the present line that are those of the delimiter */
 	bool differs;		/* the line is no delimiter */
+	bool after_cr;		/* an LF that comes now belongs to the CR before it */
 };
 
 struct soap_parts *
@@ -143,20 +145,44 @@ end_line(struct soap_parts *p, struct err *e)
 	return 0;
 }
 
+static int
+take_piece(struct soap_parts *p, struct slice piece, bool ends, struct err *e)
+{
+	compare(p, piece);
+	if (p->in_headers) {
+		buf_put(&p->headers, piece);
+		if (ends)
+			buf_putc(&p->headers, '\n');
+	}
+	if (p->headers.failed)
+		return err_set(e, ERR_LIMIT, "headers of part %u", p->parts);
+	return ends ? end_line(p, e) : 0;
+}
+
+static const char *
+find_char(const char *at, const char *end, char c)
+{
+	return memchr(at, c, (size_t)(end - at));
+}
+
 int
 soap_parts_feed(struct soap_parts *p, struct slice bytes, struct err *e)
 {
-	while (bytes.n > 0) {
-		const char *lf = memchr(bytes.p, '\n', bytes.n);
-		struct slice piece = { bytes.p, lf == NULL ? bytes.n : (size_t)(lf - bytes.p) + 1 };
-		compare(p, piece);
-		if (p->in_headers)
-			buf_put(&p->headers, piece);
-		if (p->headers.failed)
-			return err_set(e, ERR_LIMIT, "headers of part %u", p->parts);
-		if (lf != NULL && end_line(p, e) < 0)
+	if (bytes.n == 0)
+		return 0;
+	const char *at = bytes.p, *end = at + bytes.n;
+	at += p->after_cr && *at == '\n';
+	const char *lf = find_char(at, end, '\n');
+	while (at < end) {
+		/* an LF that was found stands until it is passed: CRs before it must not make us look again and again */
+		if (lf != NULL && lf < at)
+			lf = find_char(at, end, '\n');
+		const char *cr = find_char(at, lf == NULL ? end : lf, '\r');
+		const char *to = cr != NULL ? cr : lf != NULL ? lf : end;
+		if (take_piece(p, (struct slice){ at, (size_t)(to - at) }, to < end, e) < 0)
 			return -1;
-		bytes = slice_from(bytes, piece.n);
+		at = cr != NULL && cr + 1 == lf ? lf + 1 : to + (to < end);
 	}
+	p->after_cr = end[-1] == '\r';
 	return 0;
 }

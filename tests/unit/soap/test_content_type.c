@@ -17,6 +17,9 @@ static const struct {
 	{ "Multipart/Related;boundary=\"=_x (1)\";type=text/xml", "=_x (1)", NULL },
 	{ "multipart/related; type=\"application/xop+xml\"; start=<a@b>; boundary=\"uuid:6ed2\"; start-info=\"text/xml; charset=utf-8\"",
 	    "uuid:6ed2", "<a@b>" },
+	{ "multipart/related;start=\"<rootpart*5f@x.sun.com>\";type=\"application/xop+xml\";boundary=\"uuid:5f\";start-info=\"text/xml\"", "uuid:5f",
+	    "<rootpart*5f@x.sun.com>" },
+	{ "multipart/related; boundary=----=_Part_1; type=text/xml; action=\"urn:\\\"b\\\"\"; start=\"<a b>\"", "----=_Part_1", "<a b>" },
 };
 
 static bool
@@ -73,6 +76,22 @@ static const struct {
 	{ ERR_CONTENT_TYPE, "multipart/related; type=text/xml; boundary=b, text/xml" },
 	{ ERR_CONTENT_TYPE, "text/xml, multipart/related; type=text/xml; boundary=b" },
 	{ ERR_CONTENT_TYPE, "multipart/form-data; boundary=b" },
+	/* what some would read as another parameter, or another value of it */
+	{ ERR_CONTENT_TYPE, "multipart/related; type=text/xml; boundary=b; boundary*=utf-8''c" },
+	{ ERR_CONTENT_TYPE, "multipart/related; type=text/xml; boundary*0=b; boundary=b" },
+	{ ERR_CONTENT_TYPE, "multipart/related; type=text/xml; boundary=b; start*=x" },
+	{ ERR_CONTENT_TYPE, "text/xml; charset=utf-8; charset*=utf-8''utf-7" },
+	{ ERR_CONTENT_TYPE, "text/xml; charset utf-7=x" },
+	{ ERR_CONTENT_TYPE, "text/xml; \"charset\"=utf-7" },
+	{ ERR_CONTENT_TYPE, "text/xml; =x" },
+	{ ERR_CONTENT_TYPE, "multipart/related; type=text/xml; boundary=\"\\b\"" },
+	{ ERR_CONTENT_TYPE, "multipart/related; type=text/xml; boundary=b; start=\"<\\r>\"" },
+	{ ERR_CONTENT_TYPE, "multipart/related; type=text/xml; boundary=b; start=<\\r>" },
+	{ ERR_CONTENT_TYPE, "multipart/related; type=text/xml; boundary=b; start=\"\"" },
+	{ ERR_CONTENT_TYPE, "multipart/related; type=text/xml; boundary=b; start=" },
+	{ ERR_CONTENT_TYPE, "multipart/related; type=text/xml; boundary=b c" },
+	{ ERR_CONTENT_TYPE, "multipart/related; type=text/xml; boundary=b(c)" },
+	{ ERR_CONTENT_TYPE, "multipart/related; type=text/xml; boundary=b\"c\"" },
 	{ ERR_CONTENT_TYPE, "multipart/related; type=text/xml; boundary="
 	    "12345678901234567890123456789012345678901234567890123456789012345678901" },
 };
