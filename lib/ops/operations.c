@@ -135,7 +135,8 @@ is_of_kept_key(struct op *op, struct signing_system *wanted)
 
 	*wanted = (struct signing_system){
 		.organisation = o, .key = signing_system_key(o, h->type, h->level, h->system),
-		.system = h->system, .care_provider = h->care_provider, .read = read_card, .ctx = op,
+		.system = h->system, .care_provider = h->care_provider, .care_provider_format = h->care_provider_format,
+		.care_provider_name = h->care_provider_name, .read = read_card, .ctx = op,
 	};
 	return wanted->key != NULL;
 }

@@ -51,7 +51,8 @@ const struct conf_system_key *signing_system_key(const struct conf_organisation 
 struct signing_system {		/* the card that is wanted */
 	const struct conf_organisation *organisation;
 	const struct conf_system_key *key;
-	struct slice system, care_provider;	/* ITSystemName, CareProviderID of the request's card */
+	struct slice system;		/* ITSystemName of the request's card */
+	struct slice care_provider, care_provider_format, care_provider_name;	/* its CareProviderID, the NameFormat, the name */
 	int64_t max_age;		/* as of cards_get */
 	int (*read)(void *ctx, struct idcard **asked, struct err *e);	/* the request's card, when one is to be made */
 	void *ctx;
@@ -61,7 +62,7 @@ struct signing_system {		/* the card that is wanted */
  * ERR_SYSTEM_CARD (for now), ERR_CARD_DATA, ERR_STS_*, ERR_CACHE. */
 int signing_system(const struct signing *s, const struct conf *c, struct arena *a, const struct signing_system *w,
     struct card **card, struct err *e);
-/* Logout of such a card; as cards_forget. Of w only organisation, system and care_provider. */
+/* Logout of such a card; as cards_forget. Of w only organisation, system and care provider. */
 int signing_system_forget(const struct signing *s, struct arena *a, const struct signing_system *w, struct slice *id,
     struct err *e);
 

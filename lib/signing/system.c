@@ -1,9 +1,10 @@
 /* Cards of systems, signed with a key that the gateway keeps for their organisation: made when the first call needs
  * one, and renewed by a call that finds little of its life left.
  *
- * Such a card lies in the cache under the system and its care provider, which is all that it says; the NameID of the
- * request does not reach it. So a client that sends ever new ones causes no exchanges, and no user's name can ever
- * stand for a system's card.
+ * Such a card lies in the cache under the system and its care provider (number, kind of number, name), which is all
+ * that it says; the NameID of the request does not reach it. So a client that sends ever new ones causes no
+ * exchanges, no user's name can ever stand for a system's card, and no client can put other words into the card that
+ * the others use. Ever new care providers do cause exchanges, but only so many a minute.
  *
  * In a process one thread at a time makes a card; the others that need it wait and share what came of it, good or
  * bad. A failure holds for a moment, so that a dead STS does not tie up every thread of the worker. */
@@ -12,6 +13,7 @@
 #include "clock.h"
 #include "conv.h"
 #include "log.h"
+#include "quota.h"
 #include "turns.h"
 
 #include <inttypes.h>
@@ -24,11 +26,13 @@
 #define WAIT_MORE_MS 2000	/* than the STS may take */
 #define WAIT_OCSP_MS 4000
 #define WAIT_MOST_MS 20000
+#define NEW_A_MINUTE 60		/* new cards of one organisation; renewals are not counted */
 
 struct signing_systems {
 	struct pki_keys *keys;
 	struct turns *turns;
-	pthread_mutex_t signing;	/* tokens are not made for many at once, and it is done seldom */
+	struct quota *made;		/* by organisation */
+	pthread_mutex_t token;		/* tokens are not made for many at once, and it is done seldom */
 };
 
 struct signing_systems *
@@ -38,10 +42,11 @@ signing_systems_new(void)
 
 	if (s == NULL)
 		return NULL;
-	pthread_mutex_init(&s->signing, NULL);
+	pthread_mutex_init(&s->token, NULL);
 	s->keys = pki_keys_new();
 	s->turns = turns_new();
-	if (s->keys == NULL || s->turns == NULL) {
+	s->made = quota_new(NEW_A_MINUTE);
+	if (s->keys == NULL || s->turns == NULL || s->made == NULL) {
 		signing_systems_free(s);
 		return NULL;
 	}
@@ -55,7 +60,8 @@ signing_systems_free(struct signing_systems *s)
 		return;
 	pki_keys_free(s->keys);
 	turns_free(s->turns);
-	pthread_mutex_destroy(&s->signing);
+	quota_free(s->made);
+	pthread_mutex_destroy(&s->token);
 	free(s);
 }
 
@@ -77,14 +83,15 @@ signing_system_key(const struct conf_organisation *o, struct slice type, int lev
 	return any;
 }
 
-/* 0x1f cannot be in an XML text, so this is nobody's NameID and no other system's name. */
+/* All that the card says of whose it is. 0x1f cannot be in an XML text, so this is nobody's NameID and no other
+ * system's name. */
 static int
-slot_of(struct arena *a, const struct conf_organisation *o, struct slice system, struct slice care_provider,
-    struct cards_user *out, struct err *e)
+slot_of(struct arena *a, const struct signing_system *w, struct cards_user *out, struct err *e)
 {
 	*out = (struct cards_user){
-		.organisation = o->id,
-		.user = arena_printf(a, "\x1f%.*s\x1f%.*s", SLICE_FMT(system), SLICE_FMT(care_provider)),
+		.organisation = w->organisation->id,
+		.user = arena_printf(a, "\x1f%.*s\x1f%.*s\x1f%.*s\x1f%.*s", SLICE_FMT(w->system),
+		    SLICE_FMT(w->care_provider), SLICE_FMT(w->care_provider_format), SLICE_FMT(w->care_provider_name)),
 	};
 	return out->user.p != NULL ? 0 : err_set(e, ERR_MEMORY, "a system's card");
 }
@@ -95,7 +102,7 @@ signing_system_forget(const struct signing *s, struct arena *a, const struct sig
 {
 	struct cards_user slot;
 
-	return slot_of(a, w->organisation, w->system, w->care_provider, &slot, e) < 0 ? -1 :
+	return slot_of(a, w, &slot, e) < 0 ? -1 :
 	    cards_forget(s->cards, a, &slot, id, e);
 }
 
@@ -103,13 +110,15 @@ int
 signing_keep_for_system(const struct signing *s, struct arena *a, const struct conf_organisation *o,
     const struct idcard *made, const struct card *card, struct err *e)
 {
+	const struct signing_system w = { .organisation = o, .system = made->system, .care_provider = made->care_provider,
+		.care_provider_format = made->care_provider_format, .care_provider_name = made->care_provider_name };
 	struct card of_system = *card;
 	struct cards_user slot;
 
 	if (signing_system_key(o, made->type, made->level, made->system) == NULL)
 		return 0;
 	of_system.user = (struct slice){ NULL, 0 };	/* whoever calls is the user */
-	return slot_of(a, o, made->system, made->care_provider, &slot, e) < 0 ? -1 :
+	return slot_of(a, &w, &slot, e) < 0 ? -1 :
 	    cards_keep(s->cards, a, &slot, &of_system, e);
 }
 
@@ -147,15 +156,19 @@ source_of(const struct conf_system_key *k)
 	};
 }
 
+/* A token that hangs here holds up what else tokens sign, not what files do. */
 static int
 sign(const struct making *m, struct slice card, EVP_PKEY *key, X509 *cert, struct slice *out, struct err *e)
 {
 	const struct pki_key_source from = source_of(m->wanted->key);
 	struct signing_systems *systems = m->s->systems;
+	const bool in_token = from.pkcs11 != NULL;
 
-	pthread_mutex_lock(&systems->signing);
+	if (in_token)
+		pthread_mutex_lock(&systems->token);
 	int rc = dsig_sign(m->a, card, signing_hash(m->wanted->organisation), key, cert, out, e);
-	pthread_mutex_unlock(&systems->signing);
+	if (in_token)
+		pthread_mutex_unlock(&systems->token);
 	if (rc == 0)
 		return 0;
 	/* a token's session may have ended: it is opened anew */
@@ -240,11 +253,27 @@ as_system_error(const struct conf *c, const struct err *of, struct err *e)
 			return err_say(e, "%s", err_text(of->kind, c->danish));
 		}
 	for (size_t i = 0; i < sizeof now / sizeof *now; i++)
-		if (of->kind == now[i])
-			return err_set(e, ERR_SYSTEM_CARD, "%s: %s", err_name(of->kind), of->detail);
+		if (of->kind == now[i]) {
+			err_set(e, ERR_SYSTEM_CARD, "%s: %s", err_name(of->kind), of->detail);
+			return of->kind == ERR_BUSY ? err_say(e, "%s", of->said) : -1;
+		}
 	if (e->kind == ERR_NONE)
 		*e = *of;
 	return -1;
+}
+
+/* With a key for any system whoever is a client could have cards without end made, each an exchange and a place in
+ * the cache for a day. */
+static int
+may_make(const struct making *m, struct err *e)
+{
+	const struct slice organisation = m->wanted->organisation->id;
+
+	if (quota_take(m->s->systems->made, organisation))
+		return 0;
+	err_set(e, ERR_BUSY, "organisation %.*s has had %d new cards in this minute", SLICE_FMT(organisation), NEW_A_MINUTE);
+	return err_say(e, "%s", m->conf->danish ? "Organisationen har fået for mange nye systemkort på kort tid." :
+	    "The organisation has had too many new system cards in a short time.");
 }
 
 /* Our turn. Another process, or a thread before us, may have been faster. What was made is judged as what is found:
@@ -258,7 +287,7 @@ make_and_find(const struct making *m, const struct idcard *asked, struct card **
 		return 0;
 	if (!is_for_want_of_a_card(none.kind))
 		return err_set(e, none.kind, "%s", none.detail);
-	return make(m, asked, e) < 0 ? -1 : find(m, out, e);
+	return may_make(m, e) < 0 || make(m, asked, e) < 0 ? -1 : find(m, out, e);
 }
 
 static int64_t
@@ -333,7 +362,7 @@ signing_system(const struct signing *s, const struct conf *c, struct arena *a, c
 	struct making m = { .s = s, .conf = c, .a = a, .wanted = w };
 	struct err failed = { .kind = ERR_NONE };
 
-	if (slot_of(a, w->organisation, w->system, w->care_provider, &m.slot, e) < 0)
+	if (slot_of(a, w, &m.slot, e) < 0)
 		return -1;
 	turn_of(&m);
 	if (find(&m, card, &failed) == 0) {

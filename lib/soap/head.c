@@ -226,19 +226,32 @@ name_id(struct soap_reader *r, const struct xml_tag *t, struct err *e)
 	return 0;
 }
 
-static void
-card_attribute(struct soap_reader *r, const struct xml_tag *t)
+/* NameFormat says what kind of number CareProviderID is, and so which provider. */
+static int
+care_provider_format(struct soap_reader *r, const struct xml_tag *t, struct err *e)
+{
+	struct slice format = attribute(t, NO_NS, "NameFormat");
+
+	r->head.care_provider_format = arena_dup(r->a, slice_trim(format));
+	return format.p != NULL && r->head.care_provider_format.p == NULL ? err_set(e, ERR_MEMORY, "NameFormat") : 0;
+}
+
+static int
+card_attribute(struct soap_reader *r, const struct xml_tag *t, struct err *e)
 {
 	struct { const char *name; struct slice *value; } wanted[] = {
 		{ "sosi:IDCardID", &r->head.card_id }, { "sosi:IDCardType", &r->head.type },
 		{ "sosi:AuthenticationLevel", &r->level }, { "medcom:ITSystemName", &r->head.system },
 		{ "medcom:CareProviderID", &r->head.care_provider },
+		{ "medcom:CareProviderName", &r->head.care_provider_name },
 	};
 	struct slice name = attribute(t, NO_NS, "Name");
 
 	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
 		if (slice_is(name, wanted[i].name))
 			r->attribute = wanted[i].value;
+	/* of two without a value between them the card's is the later; two values are refused */
+	return r->attribute == &r->head.care_provider && r->head.care_provider.p == NULL ? care_provider_format(r, t, e) : 0;
 }
 
 static int
@@ -262,7 +275,7 @@ card_part(struct soap_reader *r, const struct xml_tag *t, struct err *e)
 		if (is(t, S(NS_DS), "Signature"))
 			r->head.card_signed = true;
 	} else if (t->depth == 6 && r->in_statement && is(t, S(NS_SAML), "Attribute")) {
-		card_attribute(r, t);
+		return card_attribute(r, t, e);
 	} else if (t->depth == 7 && r->attribute != NULL && is(t, S(NS_SAML), "AttributeValue")) {
 		return card_value(r, e);
 	}

@@ -21,7 +21,8 @@ struct soap_head {
 	struct slice to, action, message_id;	/* whole text; absent when there is none */
 	struct slice name_id, name_id_format;	/* trimmed of XML white space; absent or empty: none */
 	struct slice card_id, system;		/* IDCardID and ITSystemName; absent when missing */
-	struct slice type, care_provider;	/* IDCardType and CareProviderID; absent when missing */
+	struct slice type;			/* IDCardType; absent when missing */
+	struct slice care_provider, care_provider_format, care_provider_name;	/* CareProviderID, its NameFormat (trimmed), CareProviderName; likewise */
 	int level;				/* AuthenticationLevel 1-4; 0 when absent or something else */
 	bool card_signed;			/* the card has a ds:Signature */
 	struct slice envelope_prefix;		/* for soap_head_document */

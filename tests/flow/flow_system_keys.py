@@ -196,6 +196,25 @@ def after_logout_a_new_card_is_made(world):
 	assert call(world, job)['sosi:IDCardID'] != first['sosi:IDCardID']
 
 
+@cases(('the kind of number', {'care_format': 'medcom:ynumber'}), ('the name', {'care_name': 'SPOOFED NAME'}))
+def a_card_says_of_the_care_provider_what_the_request_says(world, other):
+	"""Whoever is first cannot choose the words for the others."""
+	job = system()
+	first, shown = call(world, job.but(**other)), world.get_card(job)
+	assert not shown.fault, shown.string
+	card = client.read_card(shown.card)
+	assert card['sosi:IDCardID'] != first['sosi:IDCardID']
+	assert card['medcom:CareProviderName'] == job.care_name and 'medcom:locationnumber' in shown.card.decode(), card
+	assert call(world, job)['sosi:IDCardID'] == card['sosi:IDCardID']
+
+
+def a_format_that_the_sts_refuses_is_the_callers_own_trouble(world):
+	job = system()
+	with world.nothing_forwarded():
+		world.refused(world.post_proxy(world.proxy_request(job.but(care_format='medcom:nonsense'))), 'sosigw_no_valid_idcard_in_request')
+	call(world, job)
+
+
 # ---- what fails
 
 @cases(('a fault', 'fault', 'RequestFailed'), ('the connection breaks', 'reset', 'cannot be made now'),

@@ -11,11 +11,12 @@ static struct slice
 told(struct arena *a, const struct soap_head *h)
 {
 	return arena_printf(a, "%d%d%d %d %d to=%.*s action=%.*s message=%.*s user=%.*s format=%.*s card=%.*s system=%.*s "
-	    "type=%.*s care=%.*s "
+	    "type=%.*s care=%.*s %.*s %.*s "
 	    "prefix=%.*s end=%zu card=%zu-%zu wsa=%zu first=%zu-%zu", h->has_header, h->has_security, h->has_card, h->level,
 	    h->card_signed, SLICE_FMT(h->to), SLICE_FMT(h->action), SLICE_FMT(h->message_id), SLICE_FMT(h->name_id),
 	    SLICE_FMT(h->name_id_format), SLICE_FMT(h->card_id), SLICE_FMT(h->system), SLICE_FMT(h->type),
-	    SLICE_FMT(h->care_provider), SLICE_FMT(h->envelope_prefix),
+	    SLICE_FMT(h->care_provider), SLICE_FMT(h->care_provider_format), SLICE_FMT(h->care_provider_name),
+	    SLICE_FMT(h->envelope_prefix),
 	    h->end, h->card.start, h->card.end, h->nwsa, h->wsa[0].start, h->wsa[0].end);
 }
 
@@ -38,6 +39,8 @@ real_messages_are_understood(void **state)
 	assert_slice("Sygdom.dk", h->system);
 	assert_slice("user", h->type);
 	assert_slice("30808460", h->care_provider);
+	assert_slice("medcom:cvrnumber", h->care_provider_format);
+	assert_slice("Statens Serum Institut", h->care_provider_name);
 	assert_slice("s", h->envelope_prefix);
 	assert_int_equal(h->level, 4);
 	assert_false(h->card_signed);
@@ -236,6 +239,8 @@ static const struct {
 	{ ERR_CARD_FORM, "two levels", MSG(DATA(VALUE("sosi:AuthenticationLevel", "1") VALUE("sosi:AuthenticationLevel", "4"))) },
 	{ ERR_CARD_FORM, "two values of a level", MSG(DATA("<a:Attribute Name='sosi:AuthenticationLevel'><a:AttributeValue/>"
 	    "<a:AttributeValue>4</a:AttributeValue></a:Attribute>")) },
+	{ ERR_CARD_FORM, "two care providers", MSG(DATA(VALUE("medcom:CareProviderID", "1") VALUE("medcom:CareProviderID", "1"))) },
+	{ ERR_CARD_FORM, "two names of it", MSG(DATA(VALUE("medcom:CareProviderName", "x") VALUE("medcom:CareProviderName", "y"))) },
 	{ ERR_CARD_FORM, "a child in a value", MSG(DATA(VALUE("sosi:IDCardID", "x<y/>"))) },
 };
 
