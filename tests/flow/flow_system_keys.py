@@ -208,7 +208,7 @@ def a_card_says_of_the_care_provider_what_the_request_says(world, other):
 	assert call(world, job)['sosi:IDCardID'] == card['sosi:IDCardID']
 
 
-def a_format_that_the_sts_refuses_is_the_callers_own_trouble(world):
+def a_wrong_kind_of_number_is_its_callers_own_trouble(world):
 	job = system()
 	with world.nothing_forwarded():
 		world.refused(world.post_proxy(world.proxy_request(job.but(care_format='medcom:nonsense'))), 'sosigw_no_valid_idcard_in_request')
