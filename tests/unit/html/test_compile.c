@@ -20,10 +20,24 @@ compile(const char *source)
 	return html_compile(slice_of(source), "page.html", &out, &e);
 }
 
+struct bad { const char *note, *source, *wanted; };
+
+static void
+check_refused(const struct bad *row)
+{
+	char source[300], wanted[100];
+
+	snprintf(source, sizeof source, PAGE "%s", row->source);
+	assert_err(ERR_INVALID, html_compile(slice_of(source), "page.html", &out, &e), &e);
+	snprintf(wanted, sizeof wanted, "page.html:%s", row->wanted);
+	if (strncmp(e.detail, wanted, strlen(wanted)) != 0)
+		fail_msg("%s: %s", row->note, e.detail);
+}
+
 static void
 a_value_where_escaping_is_not_enough_is_refused(void **state)
 {
-	static const struct { const char *note, *source, *wanted; } rows[] = {
+	static const struct bad rows[] = {
 		{ "script", "<script>{{p->x}}</script>", "2: script holds nothing" },
 		{ "script, in a block", "<script>{{if p->x}}{{end}}</script>", "2: script holds nothing" },
 		{ "style", "<style>{{p->x}}</style>", "2: <style> is not among the elements" },
@@ -64,21 +78,14 @@ a_value_where_escaping_is_not_enough_is_refused(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		char source[300];
-		snprintf(source, sizeof source, PAGE "%s", rows[i].source);
-		assert_err(ERR_INVALID, html_compile(slice_of(source), "page.html", &out, &e), &e);
-		char wanted[100];
-		snprintf(wanted, sizeof wanted, "page.html:%s", rows[i].wanted);
-		if (strncmp(e.detail, wanted, strlen(wanted)) != 0)
-			fail_msg("%s: %s", rows[i].note, e.detail);
-	}
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		check_refused(&rows[i]);
 }
 
 static void
 html_that_is_not_whole_is_refused(void **state)
 {
-	static const struct { const char *note, *source, *wanted; } rows[] = {
+	static const struct bad rows[] = {
 		{ "not closed", "<p>\n<b>x</b>\n", "2: <p> is not closed" },
 		{ "closed twice", "<p></p></p>", "2: </p> closes nothing: <nothing> is open" },
 		{ "crossed", "<p><b></p></b>", "2: </p> closes nothing: <b> is open" },
@@ -115,15 +122,8 @@ html_that_is_not_whole_is_refused(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		char source[300];
-		snprintf(source, sizeof source, PAGE "%s", rows[i].source);
-		assert_err(ERR_INVALID, html_compile(slice_of(source), "page.html", &out, &e), &e);
-		char wanted[100];
-		snprintf(wanted, sizeof wanted, "page.html:%s", rows[i].wanted);
-		if (strncmp(e.detail, wanted, strlen(wanted)) != 0)
-			fail_msg("%s: %s", rows[i].note, e.detail);
-	}
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		check_refused(&rows[i]);
 }
 
 static void

@@ -145,13 +145,27 @@ assert_ours(struct world *w)
 	EVP_MD_CTX_free(ctx);
 }
 
+/* Names in the folder of the test; NULL: no such file is named. */
+struct files { const char *certificate, *key, *p12, *password; };
+
+static struct pki_key_source
+source_of(struct world *w, const struct files *f)
+{
+	return (struct pki_key_source){
+		.certificate_file = f->certificate == NULL ? NULL : path(w, f->certificate),
+		.key_file = f->key == NULL ? NULL : path(w, f->key),
+		.pkcs12_file = f->p12 == NULL ? NULL : path(w, f->p12),
+		.password_file = f->password == NULL ? NULL : path(w, f->password),
+	};
+}
+
 /* ---- the tests */
 
 static void
 a_key_is_read_from_every_form_of_file(void **state)
 {
 	struct world *w = *state;
-	static const struct { const char *certificate, *key, *p12, *password; } rows[] = {
+	static const struct files rows[] = {
 		{ "cert.pem", "key.pem", NULL, NULL },
 		{ "cert.pem", "key.pem", NULL, "password" },
 		{ "cert.pem", "locked.pem", NULL, "password" },
@@ -163,12 +177,7 @@ a_key_is_read_from_every_form_of_file(void **state)
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		const struct pki_key_source from = {
-			.certificate_file = rows[i].certificate == NULL ? NULL : path(w, rows[i].certificate),
-			.key_file = rows[i].key == NULL ? NULL : path(w, rows[i].key),
-			.pkcs12_file = rows[i].p12 == NULL ? NULL : path(w, rows[i].p12),
-			.password_file = rows[i].password == NULL ? NULL : path(w, rows[i].password),
-		};
+		const struct pki_key_source from = source_of(w, &rows[i]);
 		assert_ok(get(w, &from), &w->e);
 		assert_ours(w);
 	}
@@ -178,42 +187,37 @@ static void
 what_cannot_be_used_is_refused_with_its_reason(void **state)
 {
 	struct world *w = *state;
-	static const struct { const char *certificate, *key, *p12, *password, *why; } rows[] = {
-		{ "cert.pem", "none.pem", NULL, NULL, "none.pem: No such file" },
-		{ "none.pem", "key.pem", NULL, NULL, "none.pem: No such file" },
-		{ "cert.pem", "key.pem", NULL, "none", "none: No such file" },
-		{ NULL, NULL, "none.p12", NULL, "none.p12: No such file" },
-		{ "cert.pem", "open.key", NULL, NULL, "open.key is open to others: mode 604, at most 640" },
-		{ "cert.pem", "group.key", NULL, NULL, "group.key is open to others: mode 660, at most 640" },
-		{ "cert.pem", "locked.pem", NULL, "open", "open is open to others: mode 644, at most 640" },
-		{ "cert.pem", ".", NULL, NULL, "is not a file" },
-		{ "cert.pem", "locked.pem", NULL, NULL, "locked.pem: no private key, or its password is another: " },
-		{ "cert.pem", "locked.pem", NULL, "wrong", "locked.pem: no private key, or its password is another: " },
-		{ "cert.pem", "locked.pem", NULL, "empty", "empty holds no password in its first line" },
-		{ "cert.pem", "garbage", NULL, NULL, "garbage: no private key" },
-		{ "cert.pem", "cert.pem", NULL, NULL, "cert.pem is open to others" },
-		{ "garbage", "key.pem", NULL, NULL, "garbage: no certificate" },
-		{ "other.pem", "key.pem", NULL, NULL, "key.pem: not the key of the certificate in " },
-		{ "other.pem", NULL, "all.p12", "password", "all.p12: not the key of the certificate in " },
-		{ "ec.pem", "ec.key", NULL, NULL, "ec.key: not an RSA key" },
-		{ NULL, NULL, "all.p12", "wrong", "all.p12: no PKCS#12, or its password is another: mac verify failure" },
-		{ NULL, NULL, "all.p12", NULL, "all.p12: no PKCS#12, or its password is another: mac verify failure" },
-		{ NULL, NULL, "garbage", NULL, "garbage: no PKCS#12" },
-		{ NULL, NULL, "key.p12", "password", "no certificate of the key" },
-		{ NULL, NULL, "cert.p12", "password", "cert.p12 holds no private key" },
+	static const struct { struct files files; const char *why; } rows[] = {
+		{ { "cert.pem", "none.pem", NULL, NULL }, "none.pem: No such file" },
+		{ { "none.pem", "key.pem", NULL, NULL }, "none.pem: No such file" },
+		{ { "cert.pem", "key.pem", NULL, "none" }, "none: No such file" },
+		{ { NULL, NULL, "none.p12", NULL }, "none.p12: No such file" },
+		{ { "cert.pem", "open.key", NULL, NULL }, "open.key is open to others: mode 604, at most 640" },
+		{ { "cert.pem", "group.key", NULL, NULL }, "group.key is open to others: mode 660, at most 640" },
+		{ { "cert.pem", "locked.pem", NULL, "open" }, "open is open to others: mode 644, at most 640" },
+		{ { "cert.pem", ".", NULL, NULL }, "is not a file" },
+		{ { "cert.pem", "locked.pem", NULL, NULL }, "locked.pem: no private key, or its password is another: " },
+		{ { "cert.pem", "locked.pem", NULL, "wrong" }, "locked.pem: no private key, or its password is another: " },
+		{ { "cert.pem", "locked.pem", NULL, "empty" }, "empty holds no password in its first line" },
+		{ { "cert.pem", "garbage", NULL, NULL }, "garbage: no private key" },
+		{ { "cert.pem", "cert.pem", NULL, NULL }, "cert.pem is open to others" },
+		{ { "garbage", "key.pem", NULL, NULL }, "garbage: no certificate" },
+		{ { "other.pem", "key.pem", NULL, NULL }, "key.pem: not the key of the certificate in " },
+		{ { "other.pem", NULL, "all.p12", "password" }, "all.p12: not the key of the certificate in " },
+		{ { "ec.pem", "ec.key", NULL, NULL }, "ec.key: not an RSA key" },
+		{ { NULL, NULL, "all.p12", "wrong" }, "all.p12: no PKCS#12, or its password is another: mac verify failure" },
+		{ { NULL, NULL, "all.p12", NULL }, "all.p12: no PKCS#12, or its password is another: mac verify failure" },
+		{ { NULL, NULL, "garbage", NULL }, "garbage: no PKCS#12" },
+		{ { NULL, NULL, "key.p12", "password" }, "no certificate of the key" },
+		{ { NULL, NULL, "cert.p12", "password" }, "cert.p12 holds no private key" },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		const struct pki_key_source from = {
-			.certificate_file = rows[i].certificate == NULL ? NULL : path(w, rows[i].certificate),
-			.key_file = rows[i].key == NULL ? NULL : path(w, rows[i].key),
-			.pkcs12_file = rows[i].p12 == NULL ? NULL : path(w, rows[i].p12),
-			.password_file = rows[i].password == NULL ? NULL : path(w, rows[i].password),
-		};
+		const struct pki_key_source from = source_of(w, &rows[i].files);
 		assert_err(ERR_SYSTEM_KEY, get(w, &from), &w->e);
 		if (slice_find(slice_of(w->e.detail), slice_of(rows[i].why)) < 0)
 			fail_msg("row %zu: %s, wanted %s", i, w->e.detail, rows[i].why);
-		if (rows[i].password != NULL && slice_find(slice_of(w->e.detail), S("secret")) >= 0)
+		if (rows[i].files.password != NULL && slice_find(slice_of(w->e.detail), S("secret")) >= 0)
 			fail_msg("row %zu tells the password: %s", i, w->e.detail);
 	}
 }
