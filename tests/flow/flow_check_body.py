@@ -1,5 +1,6 @@
 """A service set to check_body: a message that is not well formed to its end never reaches it whole."""
 import contextlib
+import time
 
 import client
 from harness import cases
@@ -47,3 +48,15 @@ def a_long_broken_body_is_refused_before_its_end_is_sent(world):
 		world.refused(world.post_proxy(good[:-40] + b'<' * 40), SYNTAX)
 		assert not complete_since(world, before)
 		assert length == len(good)
+
+
+def a_tag_of_many_attributes_costs_little(world):
+	lars = world.user()
+	world.order_and_sign(lars)
+	body = '<a ' + ' '.join(f'a{i:x}=""' for i in range(300000)) + '/>'
+	with checked(world) as url:
+		before = world.stub_count()
+		began = time.monotonic()
+		world.refused(world.post_proxy(world.proxy_request(lars, url, body=body)), SYNTAX)
+		assert time.monotonic() - began < 2
+		assert not complete_since(world, before)

@@ -161,6 +161,24 @@ def a_second_sts_is_asked_when_the_first_says_nothing(world):
 	assert sum(s > 0.9 for s in seconds) in (1, 2), seconds
 
 
+def an_address_that_is_no_sts_is_left_for_the_next(world):
+	"""The service stub answers it, with a status or a body that no STS has."""
+	for path in ('nothing-of-that-name', 'status/404', 'status/503', 'redirect'):
+		lars = world.user()
+		with world.configured(several(world.service(path), None)):
+			world.order_and_sign(lars)
+		assert not world.get_card(lars).fault
+
+
+def silent_stss_are_given_up_in_bounded_time(world):
+	lars = world.user()
+	signed = order(world, lars)
+	with world.configured(several(*[world.service(f'hang?{i}') for i in range(5)], connect_ms=500, answer_ms=1000)):
+		began = time.monotonic()
+		world.refused(world.post_service(signed), INTERNAL, 'does not answer in time')
+		assert time.monotonic() - began < 4, 'twice what one may take'
+
+
 def a_refusal_of_the_first_sts_stands(world):
 	"""A fault is an answer: no second opinion is asked for."""
 	lars = world.user()

@@ -154,30 +154,15 @@ no_megabytes_cost_more_than_their_length(void **state)
 	}
 }
 
-static int
-arena_up(void **state)
-{
-	*state = arena_new(256 << 20);
-	return 0;
-}
-
-static int
-arena_down(void **state)
-{
-	arena_free(*state);
-	return 0;
-}
-
 int
 main(void)
 {
 	xml_init();
-#define IN_ARENA(test) cmocka_unit_test_setup_teardown(test, arena_up, arena_down)
 	const struct CMUnitTest tests[] = {
-		IN_ARENA(a_tag_has_its_limits_and_nothing_else_does),
-		IN_ARENA(namespaces_in_scope_are_limited),
+		UNIT_ARENA_TEST(a_tag_has_its_limits_and_nothing_else_does),
+		UNIT_ARENA_TEST(namespaces_in_scope_are_limited),
 		cmocka_unit_test(what_is_no_tag_is_not_well_formed),
-		IN_ARENA(no_megabytes_cost_more_than_their_length),
+		UNIT_ARENA_TEST(no_megabytes_cost_more_than_their_length),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
