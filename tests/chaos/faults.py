@@ -18,8 +18,9 @@ LIVE_SECONDS = 2	# within this a configuration is in force everywhere
 class Site:
 	"""The sandbox as the faults see it."""
 
-	def __init__(self, world, ledger, gate):
+	def __init__(self, world, ledger, gate, seed):
 		self.world, self.ledger, self.gate = world, ledger, gate
+		self.random = random.Random(seed)	# the load's threads have their own, or the seed would tell nothing
 		self.servers = len(world.sandbox['servers'])
 		self.configured = 0
 		self.away = 6	# seconds that something stays away
@@ -58,7 +59,7 @@ class Site:
 		assert until(listens, 20), f'{worker} does not listen'
 
 	def any_server(self):
-		return random.randint(1, self.servers)
+		return self.random.randint(1, self.servers)
 
 	@contextlib.contextmanager
 	def frozen(self, *names):
@@ -120,21 +121,21 @@ def kill_apache(site):
 
 def freeze_memcached(site):
 	"""It answers no more, and comes back with what it held."""
-	with site.frozen(random.choice(['memcached-a', 'memcached-b'])):
+	with site.frozen(site.random.choice(['memcached-a', 'memcached-b'])):
 		time.sleep(site.away)
 	time.sleep(site.settle)
 
 
 def kill_memcached(site):
 	"""It comes back empty."""
-	site.kill(random.choice(['memcached-a', 'memcached-b']))
+	site.kill(site.random.choice(['memcached-a', 'memcached-b']))
 	time.sleep(site.settle)
 
 
 def old_content_alone(site):
 	"""A node that stood still comes back with what it held before the logouts meanwhile, and the other one, which knew of
 	them, is empty: two faults at once, so cards of that time are lost, but none that was logged out may come back."""
-	zones = random.sample('ab', 2)
+	zones = site.random.sample('ab', 2)
 	with site.frozen(f'memcached-{zones[0]}'):
 		time.sleep(site.away)
 		site.gate.shut()
@@ -146,7 +147,7 @@ def old_content_alone(site):
 
 
 def restart_memcached_in_turn(site):
-	for zone in random.sample('ab', 2):
+	for zone in site.random.sample('ab', 2):
 		with site.world.stopped(f'memcached-{zone}'):
 			time.sleep(1)
 		time.sleep(2 * site.settle)
