@@ -12,7 +12,7 @@ from load import POOL
 
 MARK = re.compile(rb'urn:chaos:(c\d+-\d+)')
 DRAIN_SECONDS = 30
-STUCK_SECONDS = 6	# what has not come by then, while nothing else comes either, will not come
+STUCK_SECONDS = 4	# what has not come by then, while nothing else comes either, will not come
 GAP_SECONDS = 1.0
 KINDS = ('lost', 'returned', 'failed', 'missing', 'doubled', 'wrong', 'broken', 'gap')
 
@@ -68,6 +68,8 @@ class Checker:
 		"""All of a phase, once the gate is shut and the users were swept. window: when its load began and ended."""
 		result = Result(name)
 		result.notes = self.ledger.notes
+		if self.ledger.killed:
+			result.notes.append('killed ' + ', '.join(name for _, _, name in self.ledger.killed))
 		result.seconds = window[1] - window[0]
 		rows = self.drain(result)
 		self.check_calls(result)
