@@ -49,6 +49,16 @@ int dsig_attach(struct arena *a, struct slice card, struct slice signed_info, st
 int dsig_sign(struct arena *a, struct slice card, enum dsig_hash hash, EVP_PKEY *key,
     X509 *certificate, struct slice *out, struct err *e);
 
+/* ---- value.c: signatures that are not of a card, piece by piece; what is done with them is for the caller to judge */
+
+/* The hash that a SignatureMethod, a DigestMethod names by its URI. -1: not one that is allowed. */
+int dsig_hash_of_signature(struct slice method, enum dsig_hash *hash);
+int dsig_hash_of_digest(struct slice method, enum dsig_hash *hash);
+/* base64, as in DigestValue; absent when memory ends. */
+struct slice dsig_digest(struct arena *a, enum dsig_hash hash, struct slice octets);
+/* Is value (raw bytes) the RSA PKCS#1 v1.5 signature over octets by the key of that certificate, of 2048 to 8192 bits? */
+bool dsig_value_fits(const X509 *certificate, enum dsig_hash hash, struct slice octets, struct slice value);
+
 /* The certificate (DER) in the card's KeyInfo, for finding out who claims to have signed; never a
  * reason to trust. Absent when there is none. */
 struct slice dsig_claimed_certificate(struct arena *a, struct slice card);

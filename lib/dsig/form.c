@@ -37,6 +37,24 @@ dsig_algorithm(enum dsig_hash hash)
 	return NULL;
 }
 
+const struct dsig_algorithm *
+dsig_signature_algorithm(struct slice name)
+{
+	for (size_t i = 0; i < ALGORITHMS; i++)
+		if (slice_is(name, algorithms[i].signature))
+			return &algorithms[i];
+	return NULL;
+}
+
+const struct dsig_algorithm *
+dsig_digest_algorithm(struct slice name)
+{
+	for (size_t i = 0; i < ALGORITHMS; i++)
+		if (slice_is(name, algorithms[i].digest))
+			return &algorithms[i];
+	return NULL;
+}
+
 /* ---- shapes */
 
 static const xmlNode *
@@ -57,44 +75,6 @@ dsig_count(const xmlNode *node, const char *ns, const char *name)
 	for (const xmlNode *at = node; at != NULL; at = next_in_tree(at, node))
 		n += xml_is(at, ns, name);
 	return n;
-}
-
-static bool
-is_blank(const xmlNode *node)
-{
-	return slice_trim(slice_of((const char *)node->content)).n == 0;
-}
-
-/* Nothing between the child elements of node but white space: no text, no comment, no PI. */
-static bool
-only_elements(const xmlNode *node)
-{
-	for (const xmlNode *child = node->children; child != NULL; child = child->next)
-		if (child->type != XML_ELEMENT_NODE && !(child->type == XML_TEXT_NODE && is_blank(child)))
-			return false;
-	return true;
-}
-
-/* Text in one piece: a comment in a value is read in one way here and in another way there. */
-static bool
-only_text(const xmlNode *node)
-{
-	for (const xmlNode *child = node->children; child != NULL; child = child->next)
-		if (child->type != XML_TEXT_NODE)
-			return false;
-	return true;
-}
-
-/* No attribute but `name`, which must be there when it is wanted. */
-static bool
-only_attribute(const xmlNode *node, const char *name)
-{
-	const xmlAttr *attr = node->properties;
-
-	if (name == NULL)
-		return attr == NULL;
-	return attr != NULL && attr->next == NULL && attr->ns == NULL &&
-	    strcmp((const char *)attr->name, name) == 0;
 }
 
 static bool
@@ -178,10 +158,10 @@ signature_parts(struct arena *a, struct dsig_form *f, struct err *e)
 	const xmlNode *n = f->signature;
 
 	(void)a;
-	if (!only_elements(n) || !(has_children(n, bare) || has_children(n, full)))
+	if (!xml_only_elements(n) || !(has_children(n, bare) || has_children(n, full)))
 		return err_set(e, ERR_SIGNATURE, "signature: parts");
 	/* Seal writes id, the JDK Id */
-	if (!only_attribute(n, NULL) && !only_attribute(n, "id") && !only_attribute(n, "Id"))
+	if (!xml_only_attribute(n, NULL) && !xml_only_attribute(n, "id") && !xml_only_attribute(n, "Id"))
 		return err_set(e, ERR_SIGNATURE, "signature: attributes");
 	f->signed_info = ds(n, "SignedInfo");
 	return 0;
@@ -214,9 +194,9 @@ signed_info_parts(struct arena *a, struct dsig_form *f, struct err *e)
 			i++;
 		if (i == sizeof shapes / sizeof *shapes || !has_children(at, shapes[i].children))
 			return err_set(e, ERR_SIGNATURE, "SignedInfo: parts of %s", (const char *)at->name);
-		if (!only_attribute(at, shapes[i].attribute))
+		if (!xml_only_attribute(at, shapes[i].attribute))
 			return err_set(e, ERR_SIGNATURE, "SignedInfo: attributes of %s", (const char *)at->name);
-		if (xml_is(at, NS_DS, "DigestValue") ? !only_text(at) : !only_elements(at))
+		if (xml_is(at, NS_DS, "DigestValue") ? !xml_only_text(at) : !xml_only_elements(at))
 			return err_set(e, ERR_SIGNATURE, "SignedInfo: content of %s", (const char *)at->name);
 	}
 	return 0;
@@ -239,9 +219,7 @@ signature_method(struct arena *a, struct dsig_form *f, struct err *e)
 {
 	struct slice name = xml_attr(a, ds(f->signed_info, "SignatureMethod"), "Algorithm");
 
-	for (size_t i = 0; i < ALGORITHMS; i++)
-		if (slice_is(name, algorithms[i].signature))
-			f->sign = &algorithms[i];
+	f->sign = dsig_signature_algorithm(name);
 	return f->sign != NULL ? 0 :
 	    err_set(e, ERR_SIGNATURE, "SignatureMethod: %.64s", name.p == NULL ? "" : name.p);
 }
@@ -271,9 +249,7 @@ digest(struct arena *a, struct dsig_form *f, struct err *e)
 	const xmlNode *ref = ds(f->signed_info, "Reference");
 	struct slice name = xml_attr(a, ds(ref, "DigestMethod"), "Algorithm");
 
-	for (size_t i = 0; i < ALGORITHMS; i++)
-		if (slice_is(name, algorithms[i].digest))
-			f->digest = &algorithms[i];
+	f->digest = dsig_digest_algorithm(name);
 	if (f->digest == NULL)
 		return err_set(e, ERR_SIGNATURE, "DigestMethod: %.64s", name.p == NULL ? "" : name.p);
 	struct slice value = conv_unbase64(a, xml_text(a, ds(ref, "DigestValue")));
@@ -288,7 +264,7 @@ signature_value(struct arena *a, struct dsig_form *f, struct err *e)
 {
 	const xmlNode *node = ds(f->signature, "SignatureValue");
 
-	if (!only_text(node) || !only_attribute(node, NULL))
+	if (!xml_only_text(node) || !xml_only_attribute(node, NULL))
 		return err_set(e, ERR_SIGNATURE, "SignatureValue: form");
 	struct slice value = conv_unbase64(a, xml_text(a, node));
 	if (value.p == NULL || value.n < 256 || value.n > 1024)

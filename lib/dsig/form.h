@@ -18,6 +18,11 @@ struct dsig_algorithm {
 	size_t size;
 };
 const struct dsig_algorithm *dsig_algorithm(enum dsig_hash hash);
+/* The one that a SignatureMethod, a DigestMethod names; NULL: not one that is allowed. */
+const struct dsig_algorithm *dsig_signature_algorithm(struct slice name);
+const struct dsig_algorithm *dsig_digest_algorithm(struct slice name);
+/* The public key of a certificate if it may sign anything here: RSA of 2048 to 8192 bits; else NULL. */
+EVP_PKEY *dsig_usable_key(const X509 *cert);
 
 struct dsig_form {
 	xmlNode *root, *signature, *signed_info;

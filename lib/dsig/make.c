@@ -23,17 +23,6 @@ read_unsigned(struct arena *a, struct slice card, struct slice *canonical, struc
 	return xml_canonical(a, f.root, XML_C14N_EXCLUSIVE, NULL, canonical, e);
 }
 
-static struct slice
-digest_of(struct arena *a, const struct dsig_algorithm *with, struct slice bytes)
-{
-	unsigned char out[EVP_MAX_MD_SIZE];
-	size_t n = 0;
-
-	if (EVP_Q_digest(NULL, with->evp, NULL, bytes.p, bytes.n, out, &n) != 1 || n != with->size)
-		return (struct slice){ 0 };
-	return conv_base64(a, (struct slice){ (const char *)out, n });
-}
-
 int
 dsig_prepare(struct arena *a, struct slice card, enum dsig_hash hash, struct slice *signed_info,
     struct err *e)
@@ -45,7 +34,7 @@ dsig_prepare(struct arena *a, struct slice card, enum dsig_hash hash, struct sli
 		return err_set(e, ERR_INTERNAL, "no such hash");
 	if (read_unsigned(a, card, &canonical, e) < 0)
 		return -1;
-	struct slice digest = digest_of(a, with, canonical);
+	struct slice digest = dsig_digest(a, hash, canonical);
 	if (digest.p == NULL)
 		return err_set(e, ERR_INTERNAL, "digest %s", with->evp);
 	*signed_info = arena_printf(a,

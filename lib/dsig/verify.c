@@ -72,17 +72,6 @@ give_key(xmlSecDSigCtx *ctx, EVP_PKEY *pkey)
 	return 0;
 }
 
-static EVP_PKEY *
-usable_key(const X509 *cert)
-{
-	EVP_PKEY *key = cert == NULL ? NULL : X509_get0_pubkey(cert);
-
-	if (key == NULL || EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA ||
-	    EVP_PKEY_get_bits(key) < 2048 || EVP_PKEY_get_bits(key) > 8192)
-		return NULL;
-	return key;
-}
-
 /* What xmlsec digested is the whole card but for its signature, octet by octet. */
 static bool
 covers(xmlSecDSigReferenceCtx *ref, struct slice content)
@@ -164,7 +153,7 @@ find_signer(const struct dsig_form *f, struct slice content, const struct dsig_p
 	const char *why = "no usable key is allowed";
 
 	for (size_t i = 0; i < policy->nkeys; i++) {
-		EVP_PKEY *key = usable_key(policy->keys[i]);
+		EVP_PKEY *key = dsig_usable_key(policy->keys[i]);
 		if (key == NULL)
 			continue;
 		switch (try_key(f->signature, content, key)) {

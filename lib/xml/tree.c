@@ -347,6 +347,43 @@ xml_text(struct arena *a, const xmlNode *node)
 	return joined(a, node->children);
 }
 
+/* ---- its shape */
+
+static bool
+is_blank(const xmlNode *node)
+{
+	return slice_trim(slice_of((const char *)node->content)).n == 0;
+}
+
+bool
+xml_only_elements(const xmlNode *node)
+{
+	for (const xmlNode *child = node->children; child != NULL; child = child->next)
+		if (child->type != XML_ELEMENT_NODE && !(child->type == XML_TEXT_NODE && is_blank(child)))
+			return false;
+	return true;
+}
+
+bool
+xml_only_text(const xmlNode *node)
+{
+	for (const xmlNode *child = node->children; child != NULL; child = child->next)
+		if (child->type != XML_TEXT_NODE)
+			return false;
+	return true;
+}
+
+bool
+xml_only_attribute(const xmlNode *node, const char *name)
+{
+	const xmlAttr *attr = node->properties;
+
+	if (name == NULL)
+		return attr == NULL;
+	return attr != NULL && attr->next == NULL && attr->ns == NULL &&
+	    strcmp((const char *)attr->name, name) == 0;
+}
+
 /* ---- canonical forms */
 
 struct subset {

@@ -22,6 +22,8 @@
 #define NS_WSP   "http://schemas.xmlsoap.org/ws/2004/09/policy"
 #define NS_WSFED "http://docs.oasis-open.org/wsfed/authorization/200706"
 #define NS_MEDCOM "http://www.medcom.dk/dgws/2006/04/dgws-1.0.xsd"
+#define NS_OPENOCES03 "http://www.openoces.org/2003/10/signature#"
+#define NS_OPENOCES06 "http://www.openoces.org/2006/07/signature#"
 #define NS_GW07  "http://sosi.dk/gw/2007.09.01"
 #define NS_GW14  "http://sosi.dk/gw/2014.06.01"
 
@@ -98,6 +100,14 @@ struct slice xml_attr(struct arena *a, const xmlNode *node, const char *name);
 /* All text of an element that has no child elements; comments do not split it. Absent when the node
  * is NULL, has child elements, or memory ends. */
 struct slice xml_text(struct arena *a, const xmlNode *node);
+
+/* The shape of an element, for those who sign or trust it. Between its child elements is nothing but white space: no
+ * text, no comment. */
+bool xml_only_elements(const xmlNode *node);
+/* Its content is text in one piece: a comment in a value is read in one way here and in another way there. */
+bool xml_only_text(const xmlNode *node);
+/* It has no attribute but `name`, without a namespace, and has that one; name NULL: has none. */
+bool xml_only_attribute(const xmlNode *node, const char *name);
 
 enum xml_c14n { XML_C14N_EXCLUSIVE, XML_C14N_INCLUSIVE };	/* both 1.0, without comments */
 /* Canonical octets of the subtree at node, as a document subset. without: a child subtree that is
