@@ -259,6 +259,10 @@ class World:
 	def switch(self, command, name):
 		subprocess.run([SANDBOX, command, name, '--dir', self.folder], check=True, timeout=60)
 
+	def database(self, command):
+		"""failover or rejoin, in a sandbox --standby."""
+		subprocess.run([SANDBOX, command, '--dir', self.folder], check=True, timeout=120)
+
 	@contextlib.contextmanager
 	def stopped(self, name):
 		"""With one process of the sandbox stopped; it is started again behind the block."""
