@@ -30,13 +30,19 @@ struct audit;
  * otherwise in the kernel. NULL with e filled (ERR_AUDIT). */
 struct audit *audit_open(const char *dir, const char *server, const char *program, bool sync, struct err *e);
 void audit_close(struct audit *j);
-/* Appends one record. An event with status AUDIT_OPEN is completed by a later one with the same request_id.
+/* Appends one record. An event with status AUDIT_OPEN is completed by a later one with the same request_id and time.
  * ERR_AUDIT when it is not safely written: then nothing may be forwarded. Values are cut at 1 KB (marked). */
 int audit_write(struct audit *j, const struct audit_event *ev, struct err *e);
 
 /* ---- housekeeper: sends what the journals in dir hold to the database; removes segments that are done. */
 struct audit_shipped { uint64_t events; uint64_t files; bool more; };
 int audit_ship(const char *dir, const char *server, struct db *d, struct audit_shipped *out, struct err *e);
+
+/* Drops the months that are older than the month of now and `months` whole months before it, by the database's clock, one at
+ * a time over all servers; 0 drops nothing. Each is an event in the journal of `dir`. What remains can still be verified. d
+ * must allow statements of an hour. ERR_DATABASE also when somebody reads the audit trail just then. */
+struct audit_retained { unsigned parts; uint64_t records, events; };
+int audit_retain(const char *dir, const char *server, struct db *d, unsigned months, struct audit_retained *out, struct err *e);
 
 /* ---- reading */
 struct audit_query { struct slice user, client, service, status, kind, request_id, card_id, address; int64_t from_ms, to_ms; unsigned most; int64_t after_id; };

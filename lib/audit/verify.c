@@ -1,6 +1,9 @@
 /* Goes through the central table as a stranger would: in one snapshot, journal by journal, nothing taken for
  * granted but SHA-256. What the database computed itself when the records came in is computed again here, from
- * the payloads; audit_differences then compares the searchable events with the records. */
+ * the payloads; audit_differences then compares the searchable events with the records.
+ *
+ * Where records are no longer kept (schema/003) a row of audit_cut stands in their place, with the chain hash that the
+ * next record goes on from; those rows are held together by the ledger of audit_dropped. */
 #include "audit.h"
 
 #include "conv.h"
@@ -84,6 +87,7 @@ struct link {
 	uint64_t number;
 	uint8_t hash[RECORD_HASH];
 	enum record_type type;
+	bool cut;		/* it is no longer kept: its type is not known */
 };
 
 static void
@@ -127,9 +131,27 @@ check_record(struct verify *v, const struct journal *j, size_t row, struct link 
 		memcpy(last->hash, hash.p, RECORD_HASH);
 	last->number = sequence;
 	last->type = r.type;
+	last->cut = false;
 }
 
 /* ---- one journal */
+
+/* In place of records that are no longer kept. */
+static void
+check_cut(struct verify *v, const struct journal *j, size_t row, struct link *last)
+{
+	const struct db_rows *rows = v->records.rows;
+	uint64_t first = (uint64_t)db_int(rows, row, 1, 0), end = (uint64_t)db_int(rows, row, 5, 0);
+	struct slice hash = conv_unhex(v->records.a, db_value(rows, row, 3));
+
+	if (first > last->number + 1)
+		report(v, true, "journal %s: records %" PRIu64 " to %" PRIu64 " are missing", j->name.p, last->number + 1, first - 1);
+	else if (first <= last->number)
+		report(v, true, "journal %s: record %" PRIu64 " was dropped, and is there", j->name.p, first);
+	*last = (struct link){ .known = hash.n == RECORD_HASH, .number = end, .type = RECORD_OTHER, .cut = true };
+	if (last->known)
+		memcpy(last->hash, hash.p, RECORD_HASH);
+}
 
 /* The next records, as long as they are of journal `id` (or of one before it: nobody's). */
 static int
@@ -145,6 +167,8 @@ check_records(struct verify *v, const struct journal *j, struct link *last, stru
 		if (of < j->id)
 			report(v, true, "record %" PRId64 " of journal number %" PRId64 ", which is not listed",
 			    db_int(v->records.rows, row, 1, 0), of);
+		else if (db_value(v->records.rows, row, 5).p != NULL)
+			check_cut(v, j, row, last);
 		else
 			check_record(v, j, row, last);
 		stream_pass(&v->records);
@@ -177,7 +201,7 @@ check_end(struct verify *v, const struct journal *j, const struct link *last)
 	else if (last->number > j->sequence || j->hash.n != RECORD_HASH ||
 	    memcmp(last->hash, j->hash.p, RECORD_HASH) != 0)
 		report(v, true, "journal %s: its last record is not the last that arrived", j->name.p);
-	if (slice_is(j->closed, "clean") && last->type != RECORD_END)
+	if (slice_is(j->closed, "clean") && last->type != RECORD_END && !last->cut)
 		report(v, true, "journal %s: said to have ended cleanly, but its end is missing", j->name.p);
 	if (slice_is(j->closed, "died"))
 		report(v, false, "note: journal %s: its process ended without closing it, after record %" PRIu64, j->name.p,
@@ -226,6 +250,89 @@ read_journal(struct verify *v, size_t row)
 	};
 }
 
+/* ---- what is no longer kept */
+
+struct dropped {
+	int64_t id, time_ms, records, events, broken;
+	struct slice part, server, time, ledger;
+};
+
+/* SHA-256 over the cuts as schema/003 tells, in hex. */
+static int
+cuts_of(struct verify *v, int64_t id, struct slice *hex, struct err *e)
+{
+	struct slice param = arena_printf(v->a, "%" PRId64, id);
+	uint8_t hash[EVP_MAX_MD_SIZE];
+	struct db_rows *rows;
+
+	if (db_tx_query(v->tx, v->a, "SELECT concat_ws(' ', journal, first, last, encode(hash, 'hex')) FROM audit_cut "
+	    "WHERE dropped = $1::bigint ORDER BY journal, first", &param, 1, &rows, e) < 0)
+		return -1;
+	if (EVP_DigestInit_ex(v->md, EVP_sha256(), NULL) != 1)
+		return err_set(e, ERR_MEMORY, "SHA-256");
+	for (size_t i = 0; i < db_count(rows); i++) {
+		struct slice line = db_value(rows, i, 0);
+		if ((i > 0 && EVP_DigestUpdate(v->md, "\n", 1) != 1) || EVP_DigestUpdate(v->md, line.p, line.n) != 1)
+			return err_set(e, ERR_MEMORY, "SHA-256");
+	}
+	if (EVP_DigestFinal_ex(v->md, hash, NULL) != 1)
+		return err_set(e, ERR_MEMORY, "SHA-256");
+	*hex = conv_hex(v->a, (struct slice){ (const char *)hash, 32 });
+	return 0;
+}
+
+static int
+check_dropped(struct verify *v, const struct dropped *d, int64_t last_id, uint8_t ledger[32], struct err *e)
+{
+	struct slice cuts;
+
+	if (cuts_of(v, d->id, &cuts, e) < 0)
+		return -1;
+	struct slice text = arena_printf(v->a, "%" PRId64 "\n%s\n%s\n%" PRId64 "\n%" PRId64 "\n%" PRId64 "\n%" PRId64 "\n%s",
+	    d->id, d->part.p, d->server.p, d->time_ms, d->records, d->events, d->broken, cuts.p);
+	record_chain(v->md, ledger, text, ledger);
+	if (d->id != last_id + 1)
+		report(v, true, "entries %" PRId64 " to %" PRId64 " of the list of what was dropped are missing", last_id + 1, d->id - 1);
+	else if (d->ledger.n != 32 || memcmp(d->ledger.p, ledger, 32) != 0)
+		report(v, true, "%s: what is said of the records that were dropped was changed", d->part.p);
+	if (d->ledger.n == 32)
+		memcpy(ledger, d->ledger.p, 32);
+	report(v, false, "note: %s: %" PRId64 " records of %" PRId64 " events were dropped at %s by %s", d->part.p, d->records,
+	    d->events, d->time.p, d->server.p);
+	if (d->broken > 0)
+		report(v, true, "%s: %" PRId64 " records were not what was written when they were dropped", d->part.p, d->broken);
+	return 0;
+}
+
+static int
+check_all_dropped(struct verify *v, struct err *e)
+{
+	uint8_t ledger[32] = { 0 };
+	int64_t last_id = 0;
+	struct db_rows *rows, *strays;
+	struct arena *a = v->journals.a;	/* its cursor is not read yet */
+
+	if (db_tx_query(v->tx, a, "SELECT id, part, server, (extract(epoch FROM dropped) * 1000)::bigint, records, events, broken, "
+	    "encode(ledger, 'hex'), to_char(dropped AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM audit_dropped ORDER BY id",
+	    NULL, 0, &rows, e) < 0 ||
+	    db_tx_query(v->tx, a, "SELECT DISTINCT dropped FROM audit_cut WHERE dropped NOT IN (SELECT id FROM audit_dropped)",
+	    NULL, 0, &strays, e) < 0)
+		return -1;
+	for (size_t i = 0; i < db_count(rows); i++) {
+		arena_reset(v->a);
+		struct dropped d = { .id = db_int(rows, i, 0, 0), .part = db_value(rows, i, 1), .server = db_value(rows, i, 2),
+			.time_ms = db_int(rows, i, 3, 0), .records = db_int(rows, i, 4, 0), .events = db_int(rows, i, 5, 0),
+			.broken = db_int(rows, i, 6, 0), .ledger = conv_unhex(v->a, db_value(rows, i, 7)), .time = db_value(rows, i, 8) };
+		if (check_dropped(v, &d, last_id, ledger, e) < 0)
+			return -1;
+		last_id = d.id;
+	}
+	for (size_t i = 0; i < db_count(strays); i++)
+		report(v, true, "records were cut out by entry %" PRId64 " of the list of what was dropped, which is not there",
+		    db_int(strays, i, 0, 0));
+	return 0;
+}
+
 /* ---- all of it */
 
 static int
@@ -256,7 +363,8 @@ begin(struct verify *v, struct err *e)
 		"DECLARE journals NO SCROLL CURSOR FOR SELECT id, name, server, program, encode(ledger, 'hex'), sequence, "
 		"encode(hash, 'hex'), closed, torn, damaged FROM audit_journal ORDER BY id",
 		"DECLARE records NO SCROLL CURSOR FOR SELECT journal, sequence, (extract(epoch FROM time) * 1000)::bigint, "
-		"encode(hash, 'hex'), payload FROM audit_record ORDER BY journal, sequence, time",
+		"encode(hash, 'hex'), payload, NULL::bigint FROM audit_record UNION ALL SELECT journal, first, NULL, "
+		"encode(hash, 'hex'), NULL, last FROM audit_cut ORDER BY 1, 2",
 	};
 
 	for (size_t i = 0; i < sizeof statements / sizeof *statements; i++)
@@ -273,7 +381,7 @@ verify_all(void *ctx, struct db_tx *tx, struct err *e)
 	int more;
 
 	v->tx = tx;
-	if (begin(v, e) < 0)
+	if (begin(v, e) < 0 || check_all_dropped(v, e) < 0)
 		return -1;
 	while ((more = stream_peek(v, &v->journals, &row, e)) > 0) {
 		arena_reset(v->a);

@@ -483,6 +483,7 @@ read_document(struct build *b, json_t *o)
 	c->url_answer = number(times, "answer_url_seconds");
 	c->expiry_margin = number(times, "expiry_margin_seconds");
 	c->max_message = number(json_object_get(o, "limits"), "card_message_bytes");
+	c->retention_months = (unsigned)number(json_object_get(o, "audit"), "retention_months");
 	c->danish = slice_is(text(b, o, "language"), "da");
 }
 

@@ -115,6 +115,7 @@ struct conf {
 	int64_t url_open, url_answer;	/* seconds: one-time signing URLs */
 	int64_t expiry_margin;		/* seconds before its end that a card is dropped */
 	int64_t max_message;		/* bytes of a card operation */
+	unsigned retention_months;	/* whole months of the audit trail that are kept; 0: all */
 	bool danish;			/* language of faults: default true */
 };
 /* A document from JSON text. Every rule is checked here, nowhere else: unknown names, missing values, ids twice, references to

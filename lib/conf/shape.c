@@ -297,6 +297,10 @@ static const struct member limits[] = {
 	N("card_message_bytes", 4096, 16 << 20, 262144),
 	LAST
 };
+static const struct member audit[] = {
+	N("retention_months", 0, 1200, 0),
+	LAST
+};
 static const struct member document[] = {
 	{ "format", INT, REQUIRED, 1, 1, 1, NULL, NULL, NULL },
 	MANY("organisations", organisation),
@@ -309,6 +313,7 @@ static const struct member document[] = {
 	T("issuer", OPTIONAL, "SOSI-GW", check_issuer),
 	PART("times", times),
 	PART("limits", limits),
+	PART("audit", audit),
 	T("language", OPTIONAL, "da", check_language),
 	LAST
 };

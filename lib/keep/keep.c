@@ -16,7 +16,8 @@
 #define SHIP_MS 500
 #define BEAT_MS 5000
 #define TELL_MS 60000
-#define TASKS 3
+#define RETAIN_MS (3600 * 1000)
+#define TASKS 4
 
 struct task {
 	struct keep *keep;
@@ -85,6 +86,28 @@ refresh_lists(struct keep *k, int64_t *wait_ms, struct err *e)
 		return 0;	/* woken when there is one */
 	int rc = crl_refresh(k->crls, c, wait_ms, e);
 	conf_release(k->live, c);
+	return rc;
+}
+
+/* On a connection of its own: a month of records is read before it is dropped, and that takes its time. */
+static int
+drop_old_months(struct keep *k, int64_t *wait_ms, struct err *e)
+{
+	const struct conf *c = conf_hold(k->live);
+	const unsigned months = c == NULL ? 0 : c->retention_months;
+	struct audit_retained done;
+
+	*wait_ms = RETAIN_MS;
+	if (c != NULL)
+		conf_release(k->live, c);
+	if (months == 0)
+		return 0;
+	struct db *db = db_new(&(struct db_conf){ .conninfo = k->file->database, .connections = 1, .connect_ms = 5000,
+	    .statement_ms = RETAIN_MS, .wait_ms = 5000 });
+	if (db == NULL)
+		return err_set(e, ERR_MEMORY, "retention");
+	int rc = audit_retain(k->file->journal, k->file->server, db, months, &done, e);
+	db_free(db);
 	return rc;
 }
 
@@ -168,6 +191,7 @@ start_tasks(struct keep *k, struct err *e)
 		{ .name = "audit-ship", .run = ship, .last_when_stopping = true },
 		{ .name = "heartbeat", .run = beat, .woken_by_conf = true },	/* its revision is another */
 		{ .name = "crl-refresh", .run = refresh_lists, .woken_by_conf = true },
+		{ .name = "audit-retention", .run = drop_old_months, .woken_by_conf = true },
 	};
 
 	for (size_t i = 0; i < TASKS; i++) {

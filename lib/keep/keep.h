@@ -1,5 +1,5 @@
-/* keep: the housekeeper, one per host: sends the audit journals on, shows that the host lives, and fetches the
- * lists of revoked certificates. */
+/* keep: the housekeeper, one per host: sends the audit journals on, drops the months of the audit trail that are
+ * no longer kept, shows that the host lives, and fetches the lists of revoked certificates. */
 #ifndef KEEP_KEEP_H
 #define KEEP_KEEP_H
 

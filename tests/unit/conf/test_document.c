@@ -145,6 +145,7 @@ the_sample_becomes_a_configuration(void **state)
 	assert_int_equal(c->url_answer, 60);
 	assert_int_equal(c->expiry_margin, 60);
 	assert_int_equal(c->max_message, 262144);
+	assert_int_equal(c->retention_months, 0);
 	assert_slice("https://gw.example.dk", c->browser_base);
 	assert_true(c->danish);
 }

@@ -222,5 +222,6 @@ main(void)
 	tzset();
 	prepare();
 	pg_file(pg, "schema/002-audit.sql");
+	pg_file(pg, "schema/003-audit-retention.sql");
 	return cmocka_run_group_tests(tests, NULL, clean);
 }

@@ -45,7 +45,8 @@ set_up(void **state)
 	server_start(&w->server);
 	server_set(&w->server, 0, (struct page){ "/one", 200, ca_list_der(w->a, crl), NULL, 0, 0 });
 	X509_CRL_free(crl);
-	pg_exec(pg, "DELETE FROM audit_journal; DELETE FROM audit_record; DELETE FROM audit_event; DELETE FROM member; "
+	pg_exec(pg, "DELETE FROM audit_journal; DELETE FROM audit_record; DELETE FROM audit_event; DELETE FROM audit_dropped; "
+	    "DELETE FROM audit_cut; DELETE FROM member; "
 	    "DELETE FROM config_revision");
 	w->file = (struct conf_file){ .server = "gw1", .zone = "a", .database = pg_conninfo(pg), .journal = w->dir,
 		.state = w->dir };
@@ -86,12 +87,12 @@ in_json(struct arena *a, struct slice text)
 }
 
 static void
-publish(struct world *w, int64_t base)
+publish_with(struct world *w, int64_t base, const char *more)
 {
 	struct db *d = db_new(&(struct db_conf){ .conninfo = pg_conninfo(pg), .connections = 1, .connect_ms = 2000,
 	    .statement_ms = 5000, .wait_ms = 1000 });
-	struct slice document = arena_printf(w->a, "{\"format\": 1, \"trust\": {\"roots\": [\"%s\"], \"crl_urls\": [\"%s/one\"]}}",
-	    in_json(w->a, ca_pem(w->a, ca.cert)).p, w->server.base);
+	struct slice document = arena_printf(w->a, "{\"format\": 1, \"trust\": {\"roots\": [\"%s\"], \"crl_urls\": [\"%s/one\"]}%s}",
+	    in_json(w->a, ca_pem(w->a, ca.cert)).p, w->server.base, more);
 	struct buf problems;
 	int64_t revision;
 
@@ -101,6 +102,12 @@ publish(struct world *w, int64_t base)
 		fail_msg("%s %.*s", w->e.detail, SLICE_FMT(buf_slice(&problems)));
 	buf_free(&problems);
 	db_free(d);
+}
+
+static void
+publish(struct world *w, int64_t base)
+{
+	publish_with(w, base, "");
 }
 
 static void
@@ -182,6 +189,23 @@ what_was_written_last_is_sent_before_it_ends(void **state)
 }
 
 static void
+old_months_are_dropped_when_the_configuration_says_so(void **state)
+{
+	struct world *w = *state;
+	struct audit_event old = { .kind = AUDIT_PROXY, .status = AUDIT_OK, .time_ms = 1704110400000, .request_id = S("r") };
+
+	pg_exec(pg, "SELECT audit_partitions('2024-01-15')");
+	assert_ok(audit_write(w->journal, &old, &w->e), &w->e);
+	publish(w, 0);
+	start(w);
+	assert_soon("SELECT count(*) FROM audit_event_2024_01", 1);
+	publish_with(w, 1, ", \"audit\": {\"retention_months\": 12}");
+	assert_soon("SELECT count(*) FROM audit_event WHERE operation = 'drop audit 2024_01: 1 events' AND status = 'ok'", 1);
+	assert_soon("SELECT count(*) FROM audit_event WHERE time < '2025-01-01'", 0);
+	assert_stops(w);
+}
+
+static void
 without_a_database_lists_are_still_fetched(void **state)
 {
 	struct world *w = *state;
@@ -247,6 +271,7 @@ start_database(void **state)
 	pg = pg_start();
 	pg_file(pg, "schema/001-config.sql");
 	pg_file(pg, "schema/002-audit.sql");
+	pg_file(pg, "schema/003-audit-retention.sql");
 	ca.key = EVP_RSA_gen(2048);
 	ca.cert = ca_issue(NULL, &(struct ca_order){ .cn = "CA", .is_ca = true, .key = ca.key });
 	return 0;
@@ -259,6 +284,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 		T(events_lists_and_heartbeat_go_where_they_belong),
 		T(what_was_written_last_is_sent_before_it_ends),
+		T(old_months_are_dropped_when_the_configuration_says_so),
 		T(without_a_database_lists_are_still_fetched),
 		T(a_list_server_that_says_nothing_holds_nobody_up),
 	};
