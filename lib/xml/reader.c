@@ -22,6 +22,7 @@ const struct xml_limits xml_document_limits = { 1 << 20, 64, 64, 64 << 10, 20000
 /* libxml2 gets its input in pieces of about this size, so that little is copied and read in vain
  * behind the place where the handler stops. */
 #define PIECE 4096
+#define DECLARATION_MAX 1024
 
 enum state { READING, STOPPED, REFUSED };
 
@@ -470,8 +471,10 @@ begin(struct xml_reader *r, bool last)
 	}
 	if (slice_starts(s, S(XML_BOM)))
 		s = slice_from(s, strlen(XML_BOM));
-	if (xml_is_declaration(s) && slice_find(s, S("?>")) < 0) {
-		if (last)
+	if (xml_is_declaration(s) && slice_find((struct slice){ s.p, s.n < DECLARATION_MAX ? s.n : DECLARATION_MAX }, S("?>")) < 0) {
+		if (s.n >= DECLARATION_MAX)	/* it is looked for anew whenever more comes */
+			refuse(r, ERR_LIMIT, "XML declaration too long");
+		else if (last)
 			refuse(r, ERR_XML, "not complete");
 		return false;
 	}

@@ -77,8 +77,9 @@ int xml_reader_end(struct xml_reader *r, struct err *e);
 struct xml_whole;
 /* Called at every start tag; -1 with e filled refuses the document. The root's depth is 1; ns absent: none. */
 typedef int xml_whole_element(void *ctx, struct slice ns, struct slice name, unsigned depth, struct err *e);
-/* Freed with the arena. Memory does not grow with the document. Limits: depth 256, a tag of 64 KB with 256 attributes,
- * 1024 namespace declarations in scope. */
+/* Freed with the arena. Neither memory nor the work per byte grows with the document, however its bytes come. Limits: depth 256; a
+ * tag (of 256 attributes), comment, instruction or reference of 64 KB; 1024 namespace declarations in scope; 20,000 different
+ * names. A CDATA section may have any length. */
 struct xml_whole *xml_whole_new(struct arena *a, xml_whole_element *on_element, void *ctx);
 /* ERR_XML, ERR_DOCTYPE, ERR_LIMIT, or what on_element said; once refused it stays so. */
 int xml_whole_feed(struct xml_whole *w, struct slice bytes, struct err *e);

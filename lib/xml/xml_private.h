@@ -1,4 +1,4 @@
-/* What the reader and the tree share. */
+/* What the files of xml share, and their tests see. */
 #ifndef XML_XML_PRIVATE_H
 #define XML_XML_PRIVATE_H
 
@@ -11,5 +11,8 @@
 int xml_check_declaration(struct slice s, struct err *e);
 /* s starts with an XML declaration, whole or not. */
 bool xml_is_declaration(struct slice s);
+
+/* The most bytes that libxml2 was left with to look through again when more comes: what bounds its work. */
+size_t xml_whole_kept_most(const struct xml_whole *w);
 
 #endif

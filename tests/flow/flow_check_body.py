@@ -3,7 +3,7 @@ import contextlib
 import time
 
 import client
-from harness import cases
+from harness import cases, without_card
 
 SYNTAX = 'sosigw_syntax_error_in_request'
 
@@ -48,6 +48,19 @@ def a_long_broken_body_is_refused_before_its_end_is_sent(world):
 		world.refused(world.post_proxy(good[:-40] + b'<' * 40), SYNTAX)
 		assert not complete_since(world, before)
 		assert length == len(good)
+
+
+@cases(('small', 3), ('long', 3_000_000))
+def a_cdata_section_arrives_as_it_is(world, count):
+	"""Also one that was made to cost the parser much; a long one streams."""
+	lars = world.user()
+	world.order_and_sign(lars)
+	body = '<t:x xmlns:t="urn:t"><![CDATA[' + ']<[<!-' * count + ']]]]>]]&gt;</t:x>'
+	with checked(world) as url:
+		message = world.proxy_request(lars, url, body=body)
+		before = world.stub_count()
+		assert world.post_proxy(message).status == 200
+		assert without_card(world.forwarded(before, 30)['body']) == without_card(message)
 
 
 def a_tag_of_many_attributes_costs_little(world):

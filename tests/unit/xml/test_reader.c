@@ -351,6 +351,7 @@ limits_hold_and_allow_what_is_within(void **state)
 		{ "a value", "<a b='", "%08u", "'/>", 1023, 1025 },
 		{ "a namespace", "<a xmlns:x='u:", "%08u", "'/>", 1023, 1025 },
 		{ "elements", "<a>", "<b%u/>", "</a>", 1999, 2000 },
+		{ "the declaration", "<?xml version='1.0'", "        ", "?><a/>", 125, 126 },
 	};
 
 	(void)state;
