@@ -5,7 +5,7 @@
 # compiled with the include path of these alone, and its unit tests link these archives alone.
 # Order: bottom to top.
 LIBS := base  fcgi xml dsig pki http db cache html  conf soap idcard sts cards access audit cluster \
-	signing edge  proxy ops keep ctl
+	web signing edge  proxy ops sign keep ctl
 
 USES_base    :=
 USES_fcgi    := base
@@ -25,17 +25,19 @@ USES_cards   := idcard conf cache db pki dsig xml base
 USES_access  := conf db base
 USES_audit   := conf db base
 USES_cluster := conf db base
+USES_web     := html fcgi base
 USES_signing := cards sts idcard soap conf http cache db pki dsig xml base
 USES_edge    := audit access cards soap conf http fcgi cache db idcard pki dsig xml base
 # applications
 USES_proxy   := edge signing audit access cards sts idcard soap conf http fcgi cache db pki dsig xml base
-USES_ops     := html $(USES_proxy)
+USES_ops     := web html $(USES_proxy)
+USES_sign    := web html $(USES_proxy)
 USES_keep    := cluster audit conf http db pki base
 USES_ctl     := cluster audit cards access idcard conf cache db pki dsig xml base
 
 PROGRAMS := proxy card housekeeper sosigwctl
 USES_prog_proxy       := proxy $(USES_proxy)
-USES_prog_card        := ops $(USES_ops)
+USES_prog_card        := ops sign $(USES_ops)
 USES_prog_housekeeper := keep $(USES_keep)
 USES_prog_sosigwctl   := ctl $(USES_ctl)
 
@@ -123,6 +125,12 @@ $(B)/%.html.o: $(B)/gen/%.html.c
 	@echo "  cc $*.html"
 	$(Q)$(CC) $(CFLAGS_ALL) $(INCLUDES) -c -o $@ $<
 .PRECIOUS: $(B)/gen/%.html.c
+# The signing page names the hash of its script: a browser runs htdocs/signer.js when it is that file, and no other.
+SIGNER_HASH := htdocs/signer.js.sha384
+$(B)/gen/lib/sign/page.html.c: lib/sign/page.html $(SIGNER_HASH) $(HTML_COMPILE)
+	@mkdir -p $(@D)/signer
+	$(Q)sed "s|@SIGNER_INTEGRITY@|sha384-$$(sed 's/^sha384-//' $(SIGNER_HASH))|" $< > $(@D)/signer/page.html
+	$(Q)$(HTML_COMPILE) $(@D)/signer/page.html > $@
 $(B)/tests/unit/html/test_compile.o: INCLUDES += -Ilib/html/compile
 $(B)/tests/unit/html/test_compile: $(B)/lib/html/compile/compile.o
 # which stands behind the archives, so they come once more

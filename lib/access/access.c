@@ -67,6 +67,17 @@ sender(const struct conf *c, const struct access_evidence *seen, struct arena *a
 	return 0;
 }
 
+int
+access_address(const struct conf *c, const struct access_evidence *seen, struct arena *a, struct slice *address,
+    struct err *e)
+{
+	struct conf_address ignored;
+
+	if (sender(c, seen, a, &ignored, address) < 0)
+		return err_set(e, ERR_CLIENT_UNKNOWN, "sender's address cannot be told");
+	return 0;
+}
+
 struct claim {
 	struct slice id;	/* absent: not named */
 	bool has_secret;

@@ -17,6 +17,8 @@ struct access_caller {
 	const struct conf_client *client;
 	const struct conf_organisation *organisation;
 };
+/* Who sent it, whoever that is: for browsers, which are no clients. ERR_CLIENT_UNKNOWN: it cannot be told. */
+int access_address(const struct conf *c, const struct access_evidence *seen, struct arena *a, struct slice *address, struct err *e);
 /* ERR_CLIENT_UNKNOWN whatever does not fit; the address is filled in all the same, for the audit. */
 int access_identify(const struct conf *c, const struct access_evidence *seen, struct arena *a, struct access_caller *out, struct err *e);
 /* The listed service whose URL is exactly `to`. ERR_SERVICE_UNKNOWN. */

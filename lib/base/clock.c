@@ -109,15 +109,30 @@ last_sunday(int year, int month)
 	return last - (last + 4) % 7;
 }
 
+static bool
+is_danish_summer(int year, int64_t utc)
+{
+	return utc >= last_sunday(year, 3) * 86400 + 3600 && utc < last_sunday(year, 10) * 86400 + 3600;
+}
+
 /* Danish local time (CET/CEST) to UTC; the doubled hour in October is taken as summer time. */
 static int64_t
 from_danish(int year, int64_t local)
 {
 	int64_t summer = local - 7200;
 
-	if (summer >= last_sunday(year, 3) * 86400 + 3600 && summer < last_sunday(year, 10) * 86400 + 3600)
-		return summer;
-	return local - 3600;
+	return is_danish_summer(year, summer) ? summer : local - 3600;
+}
+
+void
+clock_danish(int64_t t, struct tm *out)
+{
+	time_t seconds = (time_t)t;
+
+	/* the year of UTC is the right one in every month that has a change */
+	gmtime_r(&seconds, out);
+	seconds += is_danish_summer(out->tm_year + 1900, t) ? 7200 : 3600;
+	gmtime_r(&seconds, out);
 }
 
 /* "+hh:mm" or "-hh:mm" to the end of s, in seconds. */

@@ -21,5 +21,7 @@ struct slice clock_iso(struct arena *a, int64_t t);
 /* xs:dateTime of DGWS: with Z (1.0.1), with an offset, or without zone (DGWS 1.0: Danish local
  * time). Fractions of a second are accepted and dropped. Strict: anything else is -1. */
 int clock_parse(struct slice text, int64_t *t);
+/* The parts of Danish local time, for people; whatever zone the process has. */
+void clock_danish(int64_t t, struct tm *out);
 
 #endif

@@ -497,37 +497,84 @@ conflict(struct err *e)
 	return err_set(e, ERR_CONFLICT, "the name has a value");
 }
 
-/* `add` found something on the deciding node: it is in the way only when it is a value that still counts. */
+/* A node lets one caller win; `add` found something: it is in the way only when it is a value that still counts. */
 static enum node_reply
 displace(struct cache *c, struct arena *a, struct node *n, const struct spot *s, struct slice sealed, int64_t ttl,
-    bool *alive)
+    struct seal_item *other, bool *alive)
 {
-	struct seal_item item;
 	enum seal_result opened;
 	uint64_t cas;
-	enum node_reply reply = read_copy(c, a, n, s, &item, &opened, &cas);
+	enum node_reply reply = read_copy(c, a, n, s, other, &opened, &cas);
 
-	*alive = reply == NODE_DONE && opened == SEAL_OPENED && is_alive(&item);
+	*alive = reply == NODE_DONE && opened == SEAL_OPENED && is_alive(other);
 	if (reply != NODE_DONE || *alive)
 		return reply;
 	return node_replace(n, s->key, sealed, ttl, cas);
 }
 
-/* One node lets one caller win. NODE_NO: somebody else. */
+/* NODE_NO: somebody else won on that node; *alive: with *other. */
 static enum node_reply
-decide(struct cache *c, struct arena *a, struct node *n, const struct spot *s, struct slice sealed, int64_t ttl)
+decide(struct cache *c, struct arena *a, struct node *n, const struct spot *s, struct slice sealed, int64_t ttl,
+    struct seal_item *other, bool *alive)
 {
 	enum node_reply reply = NODE_NO;
 
+	*alive = false;
 	for (int i = 0; i < ADD_TRIES && reply == NODE_NO; i++) {
-		bool alive = false;
 		reply = node_add(n, s->key, sealed, ttl);
 		if (reply == NODE_NO)
-			reply = displace(c, a, n, s, sealed, ttl, &alive);
-		if (alive)
+			reply = displace(c, a, n, s, sealed, ttl, other, alive);
+		if (*alive)
 			return NODE_NO;
 	}
 	return reply;
+}
+
+/* Who won on one node and lost on the next makes way for the winner where he won. Should somebody have brought his value to
+ * the other node meanwhile, the name has a value that nobody added: then nobody has won, which is better than two. */
+static void
+make_way(struct cache *c, struct arena *a, const struct spot *s, uint32_t won, int64_t stamp, const struct seal_item *other)
+{
+	struct slice sealed = seal_close(&c->seal, a, s->hash, other);
+	int64_t ttl = other->expires - clock_now();
+
+	for (size_t i = 0; i < c->n; i++) {
+		struct seal_item mine;
+		enum seal_result opened;
+		uint64_t cas;
+		if ((won >> i & 1) == 0 || sealed.p == NULL || ttl <= 0)
+			continue;
+		if (read_copy(c, a, &c->nodes[i], s, &mine, &opened, &cas) == NODE_DONE && opened == SEAL_OPENED &&
+		    mine.stamp == stamp)
+			node_replace(&c->nodes[i], s->key, sealed, ttl, cas);
+	}
+}
+
+/* On both copies' nodes, in their order. Two servers may see different nodes, while one is going or coming back; as long as
+ * there is one that both see, it lets only one of them pass. */
+static int
+win(struct cache *c, struct arena *a, const struct spot *s, const struct seal_item *item, int64_t ttl, struct err *e)
+{
+	struct slice sealed = seal_close(&c->seal, a, s->hash, item);
+	struct walk w = walk_start(c, s);
+	uint32_t won = 0;
+
+	if (sealed.p == NULL)
+		return err_set(e, ERR_MEMORY, "a sealed value of %zu bytes", item->value.n);
+	for (int i; w.copies < COPIES && (i = walk_next(&w)) >= 0;) {
+		struct seal_item other;
+		bool alive;
+		enum node_reply reply = decide(c, a, &c->nodes[i], s, sealed, ttl, &other, &alive);
+		if (reply == NODE_NO && alive && won != 0)
+			make_way(c, a, s, won, item->stamp, &other);
+		if (reply == NODE_NO)
+			return conflict(e);
+		if (reply != NODE_DONE)
+			continue;
+		won |= UINT32_C(1) << i;
+		walk_count(&w, i);
+	}
+	return won != 0 ? 0 : err_set(e, ERR_CACHE, "none of %zu cache nodes took the value", c->n);
 }
 
 static int
@@ -542,22 +589,7 @@ add_in(struct cache *c, struct arena *a, const struct cache_name *name, struct s
 	if (l.found && is_alive(&l.best))
 		return conflict(e);
 	struct seal_item item = { false, next_stamp(&l), clock_now() + ttl, value };
-	struct slice sealed = seal_close(&c->seal, a, s.hash, &item);
-	if (sealed.p == NULL)
-		return err_set(e, ERR_MEMORY, "a sealed value of %zu bytes", value.n);
-
-	struct walk w = walk_start(c, &s);
-	for (int i; (i = walk_next(&w)) >= 0;) {
-		enum node_reply reply = decide(c, a, &c->nodes[i], &s, sealed, ttl);
-		if (reply == NODE_NO)
-			return conflict(e);
-		if (reply != NODE_DONE)
-			continue;
-		walk_count(&w, i);
-		write_copies(c, &w, sealed, ttl);
-		return 0;
-	}
-	return err_set(e, ERR_CACHE, "none of %zu cache nodes took the value", c->n);
+	return win(c, a, &s, &item, ttl, e);
 }
 
 int

@@ -41,7 +41,9 @@ int cache_get_newest(struct cache *c, struct arena *a, const struct cache_name *
 /* Both copies; one is enough for success when other nodes are down. ttl in seconds. ERR_CACHE: no node took it;
  * ERR_INVALID: value or ttl beyond the limits above. */
 int cache_set(struct cache *c, const struct cache_name *name, struct slice value, int64_t ttl, struct err *e);
-/* Only when there is none: ERR_CONFLICT otherwise. Decided by one node, so that one of many callers wins. */
+/* Only when there is none: ERR_CONFLICT otherwise. Of many callers one wins: every node that takes a copy decides, and who has
+ * not all of them on his side has lost. When nodes come and go just then it may be that nobody wins. Two win only when the
+ * servers they are on see no node in common. */
 int cache_add(struct cache *c, const struct cache_name *name, struct slice value, int64_t ttl, struct err *e);
 /* Gone on every node that may hold it, and a mark left that wins over an old copy on a node that comes back. *certain
  * is false when a node could not be asked; ERR_CACHE when none could. */

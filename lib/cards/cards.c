@@ -8,7 +8,7 @@
  *   after such a logout gets a stamp behind it, so the user can sign in again at once.
  *
  * A logout is reported as done when every copy is certainly deleted or the database has it. */
-#include "cards.h"
+#include "cards_private.h"
 
 #include "clock.h"
 #include "conv.h"
@@ -486,4 +486,24 @@ cards_pending(struct cards *c, struct arena *a, const struct cards_user *u, stru
 	if (check_user(u, e) < 0 || fetch_order(c, a, u, out, &in_the_way, e) < 0)
 		return -1;
 	return *out != NULL ? 0 : err_set(e, ERR_NO_CARD, "no order awaits");
+}
+
+int
+cards_withdraw(struct cards *c, struct arena *a, const struct cards_user *u, struct slice token, struct err *e)
+{
+	struct cache_name name = name_of(S("order"), u);
+	struct cards_order *order;
+	bool in_the_way, certain;	/* a copy that could not be deleted ends by itself soon */
+
+	if (check_user(u, e) < 0 || fetch_order(c, a, u, &order, &in_the_way, e) < 0)
+		return -1;
+	if (order == NULL || !slice_eq(order->token, token))
+		return 0;
+	return cache_delete(c->cache, &name, &certain, e);
+}
+
+struct cache *
+cards_cache(struct cards *c)
+{
+	return c->cache;
 }

@@ -56,5 +56,48 @@ struct cards_order {		/* a card that awaits its user's signature */
 int cards_order(struct cards *c, struct arena *a, const struct cards_user *u, const struct cards_order *wanted, int64_t ttl, struct cards_order **out, struct err *e);
 /* The order in force. ERR_NO_CARD when there is none. */
 int cards_pending(struct cards *c, struct arena *a, const struct cards_user *u, struct cards_order **out, struct err *e);
+/* Takes an order back, when the user says no; a card that the user holds stays. Without the order it succeeds too. */
+int cards_withdraw(struct cards *c, struct arena *a, const struct cards_user *u, struct slice token, struct err *e);
+
+/* ---- links.c: how a browser comes to sign an order (docs/interface.md)
+ *
+ * A link is the token in the address that a client hands to its user. Whoever opens it first has it: it becomes a page,
+ * which belongs to that browser, and another link is the order's from then on. A page has one answer at a time, a token that
+ * is taken once. All of it is in the cache and nowhere else, so it is the same on every server and outlives workers. */
+
+struct cards_link {
+	struct slice organisation, user;	/* whose order: struct cards_user */
+	struct slice order;		/* its token: of no other order of that user */
+	struct slice client, name, system;	/* as of the order: who ordered, NameID, ITSystemName; for the audit */
+	int64_t ordered, opens_until, expires;	/* seconds UTC; expires: the order */
+};
+/* The link of that order, good for `seconds` from now: the one that was given before, as long as nobody has opened it.
+ * system: ITSystemName of the order's card. ERR_CACHE. */
+int cards_link(struct cards *c, struct arena *a, const struct cards_user *u, const struct cards_order *order,
+    struct slice system, int64_t seconds, struct slice *token, struct err *e);
+/* ERR_LINK_UNKNOWN: never given, or its order ended long ago; ERR_CACHE. */
+int cards_link_find(struct cards *c, struct arena *a, struct slice token, struct cards_link **out, struct err *e);
+
+struct cards_page {
+	struct slice browser;	/* what tells that browser from others */
+	struct slice answer;	/* token of the answer that is awaited */
+	struct slice next;	/* the order's next link */
+	int64_t until, most;	/* seconds UTC: when the answer is late; and when it is, however often it is put off */
+};
+/* Opens the link for one browser: *page->next is chosen here, and the page is kept until `expires`. ERR_CONFLICT: somebody has
+ * opened it before. Of many at once, on any servers, at most one succeeds (cache_add). */
+int cards_page_open(struct cards *c, struct arena *a, struct slice link, struct cards_page *page, int64_t expires, struct err *e);
+/* *out NULL: nobody has opened it. until: with what was put off. */
+int cards_page_find(struct cards *c, struct arena *a, struct slice link, struct cards_page **out, struct err *e);
+/* Another answer for the page: for who has taken the one before, and for nobody else. */
+int cards_page_renew(struct cards *c, struct arena *a, struct slice link, const struct cards_page *page, int64_t expires,
+    struct err *e);
+/* The answer is late only at page->until now. */
+int cards_page_put_off(struct cards *c, struct arena *a, const struct cards_page *page, struct err *e);
+
+enum cards_taken { CARDS_NOT_TAKEN, CARDS_ANSWERED, CARDS_CANCELLED };
+/* Takes the page's answer, once. ERR_CONFLICT: it was taken before. */
+int cards_answer_take(struct cards *c, const struct cards_page *page, enum cards_taken how, int64_t expires, struct err *e);
+int cards_answer_taken(struct cards *c, struct arena *a, const struct cards_page *page, enum cards_taken *how, struct err *e);
 
 #endif

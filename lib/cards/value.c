@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { VERSION = 1, CARD = 'c', ORDER = 'o' };
+enum { VERSION = 1, CARD = 'c', ORDER = 'o', LINK = 'l', PAGE = 'p' };
 #define ABSENT UINT32_C(0xffffffff)
 
 static void
@@ -84,6 +84,40 @@ value_of_order(struct arena *a, const struct cards_order *order, int64_t stamp)
 	put_slice(b, order->token);
 	put_slice(b, order->signed_info);
 	put_slice(b, order->xml);
+	return buf_slice(b);
+}
+
+struct slice
+value_of_link(struct arena *a, const struct cards_link *link)
+{
+	struct buf *b = start_value(a, LINK);
+
+	if (b == NULL)
+		return (struct slice){ NULL, 0 };
+	put_time(b, link->ordered);
+	put_time(b, link->opens_until);
+	put_time(b, link->expires);
+	put_slice(b, link->organisation);
+	put_slice(b, link->user);
+	put_slice(b, link->order);
+	put_slice(b, link->client);
+	put_slice(b, link->name);
+	put_slice(b, link->system);
+	return buf_slice(b);
+}
+
+struct slice
+value_of_page(struct arena *a, const struct cards_page *page)
+{
+	struct buf *b = start_value(a, PAGE);
+
+	if (b == NULL)
+		return (struct slice){ NULL, 0 };
+	put_time(b, page->until);
+	put_time(b, page->most);
+	put_slice(b, page->browser);
+	put_slice(b, page->answer);
+	put_slice(b, page->next);
 	return buf_slice(b);
 }
 
@@ -180,4 +214,34 @@ value_read_order(struct slice bytes, struct cards_order *order, int64_t *stamp)
 	order->signed_info = take_slice(&r);
 	order->xml = take_slice(&r);
 	return at_end(&r) && order->xml.p != NULL;
+}
+
+bool
+value_read_link(struct slice bytes, struct cards_link *link)
+{
+	struct reader r = start(bytes, LINK);
+
+	link->ordered = take_time(&r);
+	link->opens_until = take_time(&r);
+	link->expires = take_time(&r);
+	link->organisation = take_slice(&r);
+	link->user = take_slice(&r);
+	link->order = take_slice(&r);
+	link->client = take_slice(&r);
+	link->name = take_slice(&r);
+	link->system = take_slice(&r);
+	return at_end(&r) && link->organisation.p != NULL && link->user.p != NULL && link->order.p != NULL;
+}
+
+bool
+value_read_page(struct slice bytes, struct cards_page *page)
+{
+	struct reader r = start(bytes, PAGE);
+
+	page->until = take_time(&r);
+	page->most = take_time(&r);
+	page->browser = take_slice(&r);
+	page->answer = take_slice(&r);
+	page->next = take_slice(&r);
+	return at_end(&r) && page->browser.p != NULL && page->answer.p != NULL && page->next.p != NULL;
 }

@@ -1,4 +1,4 @@
-/* value: cards and orders as the bytes that the cache keeps. */
+/* value: cards, orders and what browsers do with them, as the bytes that the cache keeps. */
 #ifndef CARDS_VALUE_H
 #define CARDS_VALUE_H
 
@@ -8,9 +8,13 @@
  * The bytes live in the arena; absent: no memory, or too big for the cache. */
 struct slice value_of_card(struct arena *a, const struct card *card, int64_t stamp);
 struct slice value_of_order(struct arena *a, const struct cards_order *order, int64_t stamp);
+struct slice value_of_link(struct arena *a, const struct cards_link *link);
+struct slice value_of_page(struct arena *a, const struct cards_page *page);
 
 /* False for anything that is not exactly what is written above. The result points into the bytes. */
 bool value_read_card(struct slice bytes, struct card *card, int64_t *stamp);
 bool value_read_order(struct slice bytes, struct cards_order *order, int64_t *stamp);
+bool value_read_link(struct slice bytes, struct cards_link *link);
+bool value_read_page(struct slice bytes, struct cards_page *page);
 
 #endif

@@ -481,6 +481,8 @@ read_document(struct build *b, json_t *o)
 	c->pending_ttl = number(times, "pending_card_seconds");
 	c->url_open = number(times, "signing_url_seconds");
 	c->url_answer = number(times, "answer_url_seconds");
+	c->url_answer_most = number(times, "answer_url_max_seconds");
+	c->browser_remember = flag(o, "browser_remember_key_file");
 	c->expiry_margin = number(times, "expiry_margin_seconds");
 	c->max_message = number(json_object_get(o, "limits"), "card_message_bytes");
 	c->retention_months = (unsigned)number(json_object_get(o, "audit"), "retention_months");

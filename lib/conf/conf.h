@@ -113,6 +113,8 @@ struct conf {
 	struct slice issuer;		/* saml:Issuer of new cards */
 	int64_t pending_ttl;		/* seconds an unsigned card waits */
 	int64_t url_open, url_answer;	/* seconds: one-time signing URLs */
+	int64_t url_answer_most;	/* seconds: however often its user puts the end off */
+	bool browser_remember;		/* the page may keep the encrypted key file in the browser; default false */
 	int64_t expiry_margin;		/* seconds before its end that a card is dropped */
 	int64_t max_message;		/* bytes of a card operation */
 	unsigned retention_months;	/* whole months of the audit trail that are kept; 0: all */

@@ -290,6 +290,7 @@ static const struct member times[] = {
 	N("pending_card_seconds", 1, 86400, 600),
 	N("signing_url_seconds", 1, 86400, 30),
 	N("answer_url_seconds", 1, 86400, 60),
+	N("answer_url_max_seconds", 1, 86400, 600),
 	N("expiry_margin_seconds", 0, 3600, 60),
 	LAST
 };
@@ -310,6 +311,7 @@ static const struct member document[] = {
 	PART("trust", trust),
 	LIST("front_proxies", check_address),
 	T("browser_base", OR_NULL, NULL, check_origin),
+	B("browser_remember_key_file", false),
 	T("issuer", OPTIONAL, "SOSI-GW", check_issuer),
 	PART("times", times),
 	PART("limits", limits),

@@ -26,8 +26,8 @@ evidence(struct req *r)
 	return seen;
 }
 
-int
-edge_begin(struct edge *w, struct req *r, enum audit_kind kind, struct edge_call *c)
+static int
+begin(struct edge *w, struct req *r, enum audit_kind kind, struct edge_call *c)
 {
 	*c = (struct edge_call){
 		.edge = w, .req = r, .arena = req_arena(r), .started = clock_mono_ms(),
@@ -35,18 +35,46 @@ edge_begin(struct edge *w, struct req *r, enum audit_kind kind, struct edge_call
 		    .address = req_param(r, "REMOTE_ADDR") },
 	};
 	c->conf = conf_hold(w->live);
-	if (c->conf == NULL)
-		return err_set(&c->err, ERR_CONFIG, "there is no configuration yet");
+	return c->conf == NULL ? err_set(&c->err, ERR_CONFIG, "there is no configuration yet") : 0;
+}
+
+void
+edge_count_stranger(struct edge_call *c)
+{
+	c->only_counted = !access_failure(c->edge->failures, c->event.address, (int)c->event.kind, c->started);
+}
+
+int
+edge_begin(struct edge *w, struct req *r, enum audit_kind kind, struct edge_call *c)
+{
+	if (begin(w, r, kind, c) < 0)
+		return -1;
 	struct access_evidence seen = evidence(r);
 	int rc = access_identify(c->conf, &seen, c->arena, &c->caller, &c->err);
 	if (c->caller.address.p != NULL)
 		c->event.address = c->caller.address;
 	if (rc < 0) {
-		c->only_counted = !access_failure(w->failures, c->event.address, (int)kind, c->started);
+		edge_count_stranger(c);
 		return -1;
 	}
 	c->event.client = c->caller.client->id;
 	c->event.organisation = c->caller.organisation->id;
+	return 0;
+}
+
+int
+edge_begin_page(struct edge *w, struct req *r, struct edge_call *c)
+{
+	struct slice address;
+
+	if (begin(w, r, AUDIT_BROWSER, c) < 0)
+		return -1;
+	struct access_evidence seen = evidence(r);
+	if (access_address(c->conf, &seen, c->arena, &address, &c->err) < 0) {
+		edge_count_stranger(c);
+		return -1;
+	}
+	c->event.address = address;
 	return 0;
 }
 
@@ -129,14 +157,20 @@ edge_answer(struct edge_call *c, struct slice xml)
 }
 
 void
+edge_log(const struct edge_call *c)
+{
+	if (!c->only_counted)
+		log_err(c->err.kind == ERR_INTERNAL || c->err.kind == ERR_MEMORY ? LOG_ERROR : LOG_INFO, "fault",
+		    req_id(c->req), &c->err);
+}
+
+void
 edge_fault(struct edge_call *c, struct slice header)
 {
 	struct err failed = { .kind = ERR_NONE };
 	struct buf b;
 
-	if (!c->only_counted)
-		log_err(c->err.kind == ERR_INTERNAL || c->err.kind == ERR_MEMORY ? LOG_ERROR : LOG_INFO, "fault",
-		    req_id(c->req), &c->err);
+	edge_log(c);
 	buf_init(&b, FAULT_MAX);
 	soap_write_fault(&b, &c->err, req_id(c->req), c->conf == NULL || c->conf->danish, header);
 	/* DGWS: faults are HTTP 500; only a wrong method has a status of its own */
@@ -168,7 +202,7 @@ edge_audit_sums(struct edge *w, int64_t now)
 		const struct audit_event ev = {
 			.kind = (enum audit_kind)sum.what, .status = AUDIT_REFUSED, .time_ms = sum.since_ms,
 			.address = slice_of(sum.address), .operation = slice_of(words),
-			.reason = slice_of(err_name(ERR_CLIENT_UNKNOWN)),
+			.reason = slice_of(err_name(sum.what == AUDIT_BROWSER ? ERR_LINK_UNKNOWN : ERR_CLIENT_UNKNOWN)),
 		};
 		if (audit_write(w->audit, &ev, &failed) < 0)
 			log_err(LOG_ERROR, "audit", (struct slice){ NULL, 0 }, &failed);

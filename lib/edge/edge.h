@@ -35,6 +35,7 @@ struct edge_program {
 	void *(*start)(struct edge *w, struct err *e);
 	fcgi_handler *handle;		/* ctx is what start returned */
 	void (*stop)(void *app);
+	fcgi_handler *refuse;		/* too busy; ctx as of handle; NULL: a fault */
 };
 int edge_main(const struct edge_program *p, int argc, char **argv);
 
@@ -54,6 +55,10 @@ struct edge_call {
 /* Holds the configuration and tells who calls (ERR_CLIENT_UNKNOWN, ERR_CONFIG). Follow with edge_end whatever
  * the outcome. */
 int edge_begin(struct edge *w, struct req *r, enum audit_kind kind, struct edge_call *c);
+/* As edge_begin for a browser's request: nobody is identified. */
+int edge_begin_page(struct edge *w, struct req *r, struct edge_call *c);
+/* What failed is a stranger's, of whom we know no more than the address: one of many is only counted. */
+void edge_count_stranger(struct edge_call *c);
 /* POST with a SOAP content type; boundary and start are for multipart. */
 int edge_need_soap_post(struct edge_call *c, enum soap_form *form, struct slice *boundary, struct slice *start);
 /* Notes in the audit event what the head of the message says. */
@@ -68,6 +73,8 @@ int edge_audit_open(struct edge_call *c);
 int edge_answer(struct edge_call *c, struct slice xml);
 /* Answers c->err as a fault. header: content of soap:Header, or absent. */
 void edge_fault(struct edge_call *c, struct slice header);
+/* Logs c->err, once; edge_fault does so itself. */
+void edge_log(const struct edge_call *c);
 /* Completes the audit event (from c->err) and lets go of the configuration. */
 void edge_end(struct edge_call *c);
 /* Audits the sums of refusals that were only counted, when any is due at `now` (clock_mono_ms); INT64_MAX: all. */

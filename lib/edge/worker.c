@@ -182,7 +182,10 @@ refuse(void *ctx, struct req *r)
 {
 	struct served *s = ctx;
 
-	edge_refuse_busy(&s->edge, s->program->kind, r);
+	if (s->program->refuse != NULL)
+		s->program->refuse(s->app, r);
+	else
+		edge_refuse_busy(&s->edge, s->program->kind, r);
 }
 
 /* Some requests outlast the drain: what they use cannot be freed under them. The journal holds what they were

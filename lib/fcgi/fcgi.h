@@ -49,6 +49,9 @@ int64_t req_length(const struct req *r);
 /* The body as it comes; blocks for the first byte only. > 0 bytes; 0 at its proper end; -1 (ERR_BODY_CUT) when the
  * sender broke off or the bytes differ from CONTENT_LENGTH. */
 ssize_t req_read(struct req *r, void *out, size_t n, struct err *e);
+/* The whole body, at most `most` bytes; it lives in the request's arena. ERR_BODY_TOO_BIG, before a byte is read when the length is
+ * known in advance; ERR_BODY_CUT. */
+int req_read_all(struct req *r, size_t most, struct slice *out, struct err *e);
 /* Body bytes read so far. */
 uint64_t req_bytes_in(const struct req *r);
 uint64_t req_bytes_out(const struct req *r);	/* of the answer's body */

@@ -16,6 +16,7 @@
  * - Nothing may be written after a cut: Apache takes END_REQUEST for the proper end of the answer. */
 #include "serve.h"
 
+#include "buf.h"
 #include "clock.h"
 #include "conv.h"
 #include "input.h"
@@ -34,6 +35,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define READ_PIECE 8192
 #define BODY_MS 60000	/* for a web server that sends none of its body */
 
 struct req {
@@ -171,6 +173,42 @@ req_read(struct req *r, void *out, size_t n, struct err *e)
 	if (k == 0 && r->bytes_in < (uint64_t)r->length)
 		return broken(r, e, "the body ended");
 	return k;
+}
+
+static int
+read_to_end(struct req *r, struct buf *b, struct err *e)
+{
+	for (;;) {
+		char *room = buf_room(b, READ_PIECE);
+		if (room == NULL)
+			return err_set(e, ERR_BODY_TOO_BIG, "more than %zu bytes", b->cap - READ_PIECE);
+		ssize_t n = req_read(r, room, READ_PIECE, e);
+		if (n < 0)
+			return -1;
+		if (n == 0)
+			return 0;
+		b->n += (size_t)n;
+	}
+}
+
+int
+req_read_all(struct req *r, size_t most, struct slice *out, struct err *e)
+{
+	struct buf *b = arena_alloc(r->arena, sizeof *b);
+
+	if (r->length > (int64_t)most)
+		return err_set(e, ERR_BODY_TOO_BIG, "%lld bytes", (long long)r->length);
+	if (b == NULL)
+		return err_set(e, ERR_MEMORY, "body");
+	buf_init(b, most + READ_PIECE);
+	if (buf_defer(b, r->arena) < 0)
+		return err_set(e, ERR_MEMORY, "body");
+	if (read_to_end(r, b, e) < 0)
+		return -1;
+	if (b->n > most)
+		return err_set(e, ERR_BODY_TOO_BIG, "more than %zu bytes", most);
+	*out = b->n == 0 ? S("") : buf_slice(b);
+	return 0;
 }
 
 /* ---- its answer */

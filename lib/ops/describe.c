@@ -4,6 +4,7 @@
 
 #include "log.h"
 #include "page.h"
+#include "web.h"
 
 #define PLACEHOLDER "@ADDRESS@"
 #define PATH "/sosigw/service/sosigw"
@@ -16,10 +17,6 @@ static const struct {
 #include "wsdl_files.h"
 };
 #define NFILES (sizeof files / sizeof *files)
-
-/* No script at all, style from our own file, no frame around it. */
-#define CONTENT_SECURITY_POLICY "default-src 'none'; script-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; " \
-	"base-uri 'none'; frame-ancestors 'none'"
 
 static struct slice
 address(struct req *r, const char *path)
@@ -78,24 +75,6 @@ answer_file(struct req *r, const char *text, struct err *e)
 }
 
 static int
-answer_page(struct req *r, struct slice html, bool danish, struct err *e)
-{
-	const struct req_header headers[] = {
-		{ "Content-Type", S("text/html; charset=utf-8") },
-		{ "Content-Language", danish ? S("da") : S("en") },
-		{ "Content-Security-Policy", S(CONTENT_SECURITY_POLICY) },
-		{ "X-Content-Type-Options", S("nosniff") },
-		{ "Referrer-Policy", S("no-referrer") },
-		{ "Cache-Control", S("no-store") },
-		{ "Cross-Origin-Opener-Policy", S("same-origin") },
-		{ "Cross-Origin-Resource-Policy", S("same-origin") },
-		{ "Permissions-Policy", S("camera=(), microphone=(), geolocation=()") },
-	};
-
-	return answer(r, 200, headers, sizeof headers / sizeof *headers, html, e);
-}
-
-static int
 fill_schemas(struct page *p, struct arena *a, struct err *e)
 {
 	p->schemas = arena_alloc(a, NFILES * sizeof *p->schemas);
@@ -123,7 +102,7 @@ fill_from_conf(struct page *p, struct conf_live *live, struct req *r)
 {
 	const struct conf *c = conf_hold(live);
 
-	p->danish = page_is_danish(req_param(r, "QUERY_STRING"), req_param(r, "HTTP_ACCEPT_LANGUAGE"), c == NULL || c->danish);
+	p->danish = web_is_danish(req_param(r, "QUERY_STRING"), req_param(r, "HTTP_ACCEPT_LANGUAGE"), c == NULL || c->danish);
 	if (c == NULL)
 		return;
 	p->message_kb = arena_printf(req_arena(r), "%lld", (long long)c->max_message >> 10);
@@ -141,7 +120,8 @@ show_page(struct ops *o, struct req *r, struct err *e)
 		return -1;
 	buf_init(&b, DESCRIPTION_MAX);
 	page_write(&b, &p);
-	int rc = answer_page(r, buf_slice(&b), p.danish, e);
+	const struct web_page page = { .status = 200, .danish = p.danish, .html = buf_slice(&b) };
+	int rc = web_answer(r, &page, e);
 	buf_free(&b);
 	return rc;
 }

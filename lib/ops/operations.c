@@ -18,18 +18,20 @@ ops_order(struct op *op)
 	struct edge_call *c = &op->call;
 	struct cards_order *order;
 	struct idcard *asked;
+	struct slice url;
 	struct buf b;
 
 	if (idcard_read_request(c->arena, op->message.card, &asked, &c->err) < 0 ||
 	    signing_order(&op->ops->signing, c->conf, c->arena, c->caller.client, &op->user, asked, &order,
-	    &c->err) < 0)
+	    &c->err) < 0 ||
+	    signing_url(&op->ops->signing, c->conf, c->arena, &op->user, order, &url, &c->err) < 0)
 		return -1;
 	c->event.user = order->user;
 	buf_init(&b, 16384);
 	signing_session(&b, c->caller.organisation, &op->user);
 	if (ops_keep_markup(op, &b, &op->header) < 0)
 		return -1;
-	soap_write_digest_response(&b, order->signed_info, signing_url(c->conf, c->arena, order), c->arena);
+	soap_write_digest_response(&b, order->signed_info, url, c->arena);
 	return ops_keep_markup(op, &b, &op->body);
 }
 

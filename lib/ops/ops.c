@@ -2,8 +2,6 @@
 
 #include <stdlib.h>
 
-#define READ_PIECE 8192
-
 static const struct {
 	const char *ns, *element, *name;
 	int (*serve)(struct op *op);
@@ -43,25 +41,10 @@ ops_free(struct ops *o)
 	free(o);
 }
 
-/* The whole body, which is small. */
-static int
-read_body(struct op *op, struct buf *in)
+const struct signing *
+ops_signing(const struct ops *o)
 {
-	struct edge_call *c = &op->call;
-
-	if (req_length(c->req) > c->conf->max_message)
-		return err_set(&c->err, ERR_BODY_TOO_BIG, "%lld bytes", (long long)req_length(c->req));
-	for (;;) {
-		char *room = buf_room(in, READ_PIECE);
-		if (room == NULL)
-			return err_set(&c->err, ERR_BODY_TOO_BIG, "more than %zu bytes", in->cap);
-		ssize_t n = req_read(c->req, room, READ_PIECE, &c->err);
-		if (n < 0)
-			return -1;
-		if (n == 0)
-			return 0;
-		in->n += (size_t)n;
-	}
+	return &o->signing;
 }
 
 static int
@@ -70,20 +53,13 @@ read_message(struct op *op)
 	struct edge_call *c = &op->call;
 	struct slice boundary, start;
 	enum soap_form form;
-	struct buf *in = arena_alloc(c->arena, sizeof *in);
 
 	if (edge_need_soap_post(c, &form, &boundary, &start) < 0)
 		return -1;
 	if (form != SOAP_PLAIN)
 		return err_set(&c->err, ERR_CONTENT_TYPE, "multipart card operation");
-	if (in == NULL)
-		return err_set(&c->err, ERR_MEMORY, "message");
-	buf_init(in, (size_t)c->conf->max_message + READ_PIECE);
-	if (buf_defer(in, c->arena) < 0)
-		return err_set(&c->err, ERR_MEMORY, "message");
-	if (read_body(op, in) < 0)
+	if (req_read_all(c->req, (size_t)c->conf->max_message, &op->bytes, &c->err) < 0)
 		return -1;
-	op->bytes = buf_slice(in);
 	int rc = soap_read(c->arena, op->bytes, &op->message, &c->err);
 	if (op->message.head != NULL)
 		edge_note_head(c, op->message.head);
@@ -145,4 +121,10 @@ ops_handle(void *ctx, struct req *r)
 	if ((rc < 0 || serve(&op) < 0 || answer(&op) < 0) && !req_answered(r))
 		edge_fault(c, (struct slice){ NULL, 0 });
 	edge_end(c);
+}
+
+void
+ops_refuse_busy(struct ops *o, struct req *r)
+{
+	edge_refuse_busy(o->edge, AUDIT_SERVICE, r);
 }

@@ -40,8 +40,6 @@ struct page {
 	struct slice message_kb;	/* most bytes of a card operation; absent when there is no configuration */
 };
 
-/* da or en: what the query says (lang=da), else what the browser prefers, else `otherwise`. */
-bool page_is_danish(struct slice query, struct slice accept_language, bool otherwise);
 /* Scheme, host and port as the caller wrote them. The Host header is repeated only when it is nothing but a host and a port;
  * else the web server's own name is, which may come from the same header and is judged alike. */
 struct slice page_base(struct arena *a, bool tls, struct slice host, struct slice server_name, struct slice server_port);

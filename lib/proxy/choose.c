@@ -21,10 +21,12 @@ offer_login(struct flow *f, struct cards_user *u)
 	struct err failed = { .kind = ERR_NONE };
 	struct cards_order *order;
 	struct idcard *asked;
+	struct slice url;
 	struct buf *b = arena_alloc(c->arena, sizeof *b);
 
 	if (b == NULL || read_card(f, &asked, &failed) < 0 ||
-	    signing_order(&f->proxy->signing, c->conf, c->arena, c->caller.client, u, asked, &order, &failed) < 0) {
+	    signing_order(&f->proxy->signing, c->conf, c->arena, c->caller.client, u, asked, &order, &failed) < 0 ||
+	    signing_url(&f->proxy->signing, c->conf, c->arena, u, order, &url, &failed) < 0) {
 		if (failed.kind == ERR_CARD_DATA && cards_pending(f->proxy->signing.cards, c->arena, u, &order,
 		    &(struct err){ .kind = ERR_NONE }) == 0)
 			failed = (struct err){ .kind = ERR_AWAITING };
@@ -34,7 +36,7 @@ offer_login(struct flow *f, struct cards_user *u)
 	}
 	buf_init(b, 16384);
 	buf_puts(b, "<ns2:implicitLoginHeader xmlns:ns2=\"" NS_GW07 "\">");
-	soap_write_digest_response(b, order->signed_info, signing_url(c->conf, c->arena, order), c->arena);
+	soap_write_digest_response(b, order->signed_info, url, c->arena);
 	buf_puts(b, "</ns2:implicitLoginHeader>");
 	signing_session(b, c->caller.organisation, u);
 	if (buf_defer(b, c->arena) == 0)

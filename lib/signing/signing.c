@@ -74,13 +74,22 @@ signing_session(struct buf *b, const struct conf_organisation *o, const struct c
 	buf_puts(b, "</ns2:sessionId>");
 }
 
-struct slice
-signing_url(const struct conf *c, struct arena *a, const struct cards_order *order)
+int
+signing_url(const struct signing *s, const struct conf *c, struct arena *a, const struct cards_user *u,
+    const struct cards_order *order, struct slice *url, struct err *e)
 {
+	struct slice token = { NULL, 0 };
+	struct idcard *card;
+
+	*url = S("");
 	if (c->browser_base.p == NULL)
-		return S("");
-	return arena_printf(a, "%.*s/sosigw/sign/start?id=%.*s&lang=%s", SLICE_FMT(c->browser_base),
-	    SLICE_FMT(order->token), c->danish ? "da" : "en");
+		return 0;
+	if (idcard_read(a, order->xml, &card, e) < 0 ||
+	    cards_link(s->cards, a, u, order, card->system, c->url_open, &token, e) < 0)
+		return -1;
+	*url = arena_printf(a, "%.*s/sosigw/sign/start?id=%.*s&lang=%s", SLICE_FMT(c->browser_base),
+	    SLICE_FMT(token), c->danish ? "da" : "en");
+	return url->p == NULL ? err_set(e, ERR_MEMORY, "signing URL") : 0;
 }
 
 static void

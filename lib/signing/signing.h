@@ -22,8 +22,9 @@ int signing_order(const struct signing *s, const struct conf *c, struct arena *a
 void signing_session(struct buf *b, const struct conf_organisation *o, const struct cards_user *u);
 /* Makes u the user of a session that begins now; for signing_order and signing_exchange. */
 int signing_begin_session(struct arena *a, struct cards_user *u, struct err *e);
-/* Where a browser signs that order; empty when the configuration names no host for it. */
-struct slice signing_url(const struct conf *c, struct arena *a, const struct cards_order *order);
+/* Where a browser signs that order, as from now on (cards_link); empty when the configuration names no host for it. */
+int signing_url(const struct signing *s, const struct conf *c, struct arena *a, const struct cards_user *u,
+    const struct cards_order *order, struct slice *url, struct err *e);
 
 /* The user's answer: the signature value (raw bytes) over order->signed_info and the certificate (DER). Checks
  * certificate, chain, revocation and signature, has the STS sign, checks what comes back, keeps the card. *id: the

@@ -90,7 +90,7 @@ def the_policy_headers_are_there(world):
 		got = world.http(None).request(method, client.SERVICE).headers
 		policy = dict(rule.split(' ', 1) for rule in got['Content-Security-Policy'].split('; '))
 		assert policy == {'default-src': "'none'", 'script-src': "'none'", 'style-src': "'self'", 'img-src': "'self'",
-		    'form-action': "'self'", 'base-uri': "'none'", 'frame-ancestors': "'none'"}, policy
+		    'form-action': "'self'", 'base-uri': "'none'", 'frame-ancestors': "'none'", 'report-uri': '/sosigw/csp'}, policy
 		wanted = {'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer', 'Cache-Control': 'no-store',
 		    'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Resource-Policy': 'same-origin',
 		    'Permissions-Policy': 'camera=(), microphone=(), geolocation=()'}

@@ -143,6 +143,8 @@ the_sample_becomes_a_configuration(void **state)
 	assert_int_equal(c->pending_ttl, 600);
 	assert_int_equal(c->url_open, 30);
 	assert_int_equal(c->url_answer, 60);
+	assert_int_equal(c->url_answer_most, 600);
+	assert_false(c->browser_remember);
 	assert_int_equal(c->expiry_margin, 60);
 	assert_int_equal(c->max_message, 262144);
 	assert_int_equal(c->retention_months, 0);

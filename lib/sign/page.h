@@ -1,0 +1,21 @@
+/* page: the page to sign on. The names that the script knows it by are in htdocs/signer-src. */
+#ifndef SIGN_PAGE_H
+#define SIGN_PAGE_H
+
+#include "html.h"
+
+struct sign_page {
+	bool danish;
+	struct html_url other_language;
+	struct slice token;		/* of the answer, with its link before it */
+	struct slice card, signed_info;	/* base64 of the octets */
+	int64_t seconds;		/* left */
+	bool remember;			/* the administrator lets the browser keep the encrypted key file */
+	bool refused;			/* the last answer was */
+	struct slice refusal, advice, said;	/* why, what to do, and the words of the STS */
+	struct slice request_id;	/* of the refusal */
+};
+/* page.html */
+void sign_page_write(struct buf *b, const struct sign_page *p);
+
+#endif
