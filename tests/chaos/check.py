@@ -2,19 +2,21 @@
 What it finds wrong is in Result.wrong: {kind: [description, ...]}."""
 import collections
 import contextlib
+import glob
 import os
 import re
 import subprocess
 import time
 
 from harness import read_records
-from load import POOL
+from load import CLEAR_SECONDS, POOL
 
 MARK = re.compile(rb'urn:chaos:(c\d+-\d+)')
 DRAIN_SECONDS = 30
-STUCK_SECONDS = 4	# what has not come by then, while nothing else comes either, will not come
+STUCK_SECONDS = 12	# what has not come by then, while nothing else comes either, will not come
 GAP_SECONDS = 1.0
-KINDS = ('lost', 'returned', 'failed', 'missing', 'doubled', 'wrong', 'broken', 'gap')
+KINDS = ('lost', 'returned', 'failed', 'missing', 'doubled', 'wrong', 'broken', 'unlogged', 'gap')
+REQUEST = re.compile(rb'"request":"([^"]+)"')
 
 
 class Result:
@@ -27,9 +29,13 @@ class Result:
 
 
 class Checker:
-	def __init__(self, world, ledger):
+	def __init__(self, world, ledger, controls, short):
 		self.world, self.ledger = world, ledger
+		self.controls = controls	# static, machine: moments at which they were answered
+		self.short = short	# times are told and not judged: who runs the tests may have a busy machine
+		self.rest = 0.3 if short else 1
 		self.seen_requests = 0
+		self.read_logs = {}		# inode -> octets of a log file that were read
 
 	def sql(self, statement):
 		r = subprocess.run(['psql', '-X', '-At', '-F', '\t', self.world.sandbox['postgresql'], '-c', statement], capture_output=True,
@@ -47,7 +53,7 @@ class Checker:
 			out[mark].append({'request': request, 'status': status, 'card': card, 'where': f'{server} {program}'})
 		return out
 
-	def drain(self, result):
+	def drain(self, result, stuck):
 		"""Waits until the audit trail has what it must have; what it has then."""
 		began = moved = time.monotonic()
 		left = None
@@ -59,25 +65,29 @@ class Checker:
 			result.drain = now - began
 			if waiting != left:
 				left, moved = waiting, now
-			if not waiting or result.drain > DRAIN_SECONDS or now - moved > STUCK_SECONDS:
-				time.sleep(1)
+			if not waiting or result.drain > DRAIN_SECONDS or now - moved > stuck:
+				time.sleep(self.rest)
 				return self.rows()
-			time.sleep(0.5)
+			time.sleep(self.rest / 2)
 
-	def check(self, name, fault_allows, window):
+	def check(self, name, fault_allows, window, stuck=STUCK_SECONDS):
 		"""All of a phase, once the gate is shut and the users were swept. window: when its load began and ended."""
 		result = Result(name)
 		result.notes = self.ledger.notes
 		if self.ledger.killed:
 			result.notes.append('killed ' + ', '.join(name for _, _, name in self.ledger.killed))
 		result.seconds = window[1] - window[0]
-		rows = self.drain(result)
+		rows = self.drain(result, stuck)
 		self.check_calls(result)
 		self.check_attempts(result, fault_allows)
 		self.check_audit(result, rows)
 		self.check_service(result, rows)
+		self.check_logs(result, rows)
 		self.check_chains(result)
 		self.check_gaps(result, window)
+		if self.short:
+			result.wrong['gap'] = []
+			return result
 		result.wrong['failed'] += [n for n in result.notes if n.startswith('LATE')]
 		return result
 
@@ -95,6 +105,10 @@ class Checker:
 	def check_attempts(self, result, allowed):
 		"""A first attempt that failed is made good by the balancer; it may fail in flight in a process that was killed."""
 		for a in self.ledger.attempts.values():
+			if a.excused:
+				result.first['clear fault, cut off'] += 1
+				if a.ended - a.began > CLEAR_SECONDS:
+					result.wrong['failed'].append(f'{a.kind} {a.mark}: server {a.server + 1}, cut off, says so after {a.ended - a.began:.1f} s')
 			if a.answered:
 				continue
 			flight = self.ledger.was_in_flight(a)
@@ -140,6 +154,26 @@ class Checker:
 			if n > 1:
 				result.wrong['wrong'].append(f'{mark} reached the service {n} times')
 
+	def check_logs(self, result, rows):
+		"""Each call that was refused or failed has a line in the technical log of some server, also while the files are rotated."""
+		logged = set()
+		for s in self.world.sandbox['servers']:
+			for path in glob.glob(s['log'] + '*') if s.get('log') else []:
+				with open(path, 'rb') as f:
+					number = os.fstat(f.fileno()).st_ino
+					f.seek(self.read_logs.get(number, 0))
+					text = f.read()
+				self.read_logs[number] = self.read_logs.get(number, 0) + len(text)
+				logged.update(x.decode() for x in REQUEST.findall(text))
+		if not logged:
+			return
+		for a in self.ledger.attempts.values():
+			if a.outcome != 'fault' or self.ledger.was_in_flight(a, 0.5):
+				continue
+			for r in rows.get(a.mark, []):
+				if r['status'] != 'open' and r['request'] not in logged:
+					result.wrong['unlogged'].append(f'{a.kind} {a.mark}, request {r["request"]}, {a.fault} of {r["where"]}')
+
 	def check_chains(self, result):
 		try:
 			self.world.ctl('audit', 'verify')
@@ -157,34 +191,54 @@ class Checker:
 			result.notes.append('calls of more than a second: ' + ', '.join(f'{n} {kind}' for kind, n in sorted(slow.items())))
 		for pool in ('proxy', 'card'):
 			ended = [(a.ended, a.server) for a in good if POOL[a.kind] == pool and window[0] <= a.ended <= window[1]]
-			result.gaps[pool] = longest([t for t, _ in ended], window)
+			result.gaps[pool], when = longest([t for t, _ in ended], window)
 			for server in range(len(self.world.sandbox['servers'])):
-				result.gaps[f'{pool} {server + 1}'] = longest([t for t, s in ended if s == server], window)
-			if result.gaps[pool] > GAP_SECONDS:
-				result.wrong['gap'].append(f'{pool} pool: nothing answered for {result.gaps[pool]:.2f} s')
+				result.gaps[f'{pool} {server + 1}'] = longest([t for t, s in ended if s == server], window)[0]
+			stalled = longest(self.controls['machine'].answered, when)[0]
+			if result.gaps[pool] - stalled > GAP_SECONDS:
+				result.wrong['gap'].append(f'{pool} pool: nothing answered for {result.gaps[pool]:.2f} s; the machine itself stood for {stalled:.2f} s of it')
+		for name, control in self.controls.items():
+			result.gaps[name] = longest(control.answered, window)[0]
 
 
 def longest(times, window):
-	marks = [window[0], *sorted(times), window[1]]
-	return max(b - a for a, b in zip(marks, marks[1:]))
+	"""The longest time without any of these moments: (seconds, (from, to))."""
+	marks = [window[0], *sorted(t for t in times if window[0] <= t <= window[1]), window[1]]
+	a, b = max(zip(marks, marks[1:]), key=lambda p: p[1] - p[0])
+	return b - a, (a, b)
 
 
 # ---- the table
 
-HEAD = ('fault', 'calls', 'first try failed', 'failed', 'gap proxy', 'gap card', 'one srv', 'slowest', 'lost', 'returned', '<1 s',
-    'missing', 'doubled', 'wrong', 'broken', 'drain')
+HEAD = ('fault', 'calls', 'first try failed', 'failed', 'gap proxy', 'gap card', 'static', 'machine', 'one srv', 'slowest', 'lost', 'returned', '<1 s',
+    'missing', 'doubled', 'wrong', 'broken', 'unlogged', 'drain')
 
 
 def columns(r):
 	w = {k: len(v) for k, v in r.wrong.items()}
 	alone = max((v for k, v in r.gaps.items() if ' ' in k), default=0)
 	first = ', '.join(f'{n} {why}' for why, n in sorted(r.first.items())) or '0'
-	return (r.name, r.calls, first, w['failed'], f'{r.gaps["proxy"]:.2f}', f'{r.gaps["card"]:.2f}', f'{alone:.1f}', f'{r.slowest:.2f}', w['lost'],
-	    w['returned'], r.early, w['missing'], w['doubled'], w['wrong'], w['broken'], f'{r.drain:.1f}')
+	return (r.name, r.calls, first, w['failed'], *(f'{r.gaps[k]:.2f}' for k in ('proxy', 'card', 'static', 'machine')), f'{alone:.1f}',
+	    f'{r.slowest:.2f}', w['lost'], w['returned'], r.early, w['missing'], w['doubled'], w['wrong'], w['broken'], w['unlogged'], f'{r.drain:.1f}')
+
+
+def total(results):
+	"""One line for all of them: sums, and the longest of the times."""
+	t = Result('all')
+	for r in results:
+		t.calls += r.calls
+		t.early += r.early
+		t.first += r.first
+		t.drain, t.slowest = max(t.drain, r.drain), max(t.slowest, r.slowest)
+		for k, v in r.wrong.items():
+			t.wrong[k] += v
+		for k, v in r.gaps.items():
+			t.gaps[k] = max(v, t.gaps.get(k, 0))
+	return t
 
 
 def print_table(results):
-	table = [HEAD] + [tuple(str(c) for c in columns(r)) for r in results]
+	table = [HEAD] + [tuple(str(c) for c in columns(r)) for r in [*results, total(results)]]
 	widths = [max(len(row[i]) for row in table) for i in range(len(HEAD))]
 	for row in table:
 		print('  '.join(c.ljust(w) if i in (0, 2) else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))))

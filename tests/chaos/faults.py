@@ -2,16 +2,21 @@
 whom it killed and when, since a call under way there may fail."""
 import contextlib
 import fcntl
+import glob
 import json
 import os
 import random
 import signal
 import socket
+import subprocess
 import time
 
 import client
 from harness import until
+from load import RECOVER_SECONDS
 
+MEMCACHEDS = ['memcached-a', 'memcached-b']
+FAKETIME = next(iter(glob.glob('/usr/lib/*/faketime/libfaketimeMT.so.1')), None)
 LIVE_SECONDS = 2	# within this a configuration is in force everywhere
 
 
@@ -26,6 +31,9 @@ class Site:
 		self.away = 6	# seconds that something stays away
 		self.settle = 6	# seconds for what came back to be found again and repaired
 		self.pause = 2	# seconds between one process and the next
+		self.addresses = world.sandbox['addresses']	# none when all share one network
+		self.databases = [d['name'] for d in world.sandbox['databases']]
+		self.disk = None	# the database's, when it has one of its own
 
 	def pid(self, name):
 		return self.world.pid(name)
@@ -77,6 +85,34 @@ class Site:
 	def processes(self, server, kinds=('proxy-1', 'proxy-2', 'card-1', 'card-2')):
 		return [f's{server}-{k}' for k in kinds]
 
+	@contextlib.contextmanager
+	def cut(self, one, *others):
+		"""Packets between it and the others vanish without a word, both ways."""
+		ends = [pair for other in others for pair in ((one, other), (other, one))]
+		rules = [f'pref 50 from {self.addresses[a]} to {self.addresses[b]} blackhole' for a, b in ends]
+		ip(*[f'rule add {r}' for r in rules])
+		try:
+			yield
+		finally:
+			ip(*[f'rule del {r}' for r in rules])
+
+	def may(self, needs):
+		"""Why a fault that needs these cannot be done here; None when it can."""
+		return next((why for need, why in needs.items() if not getattr(self, need)), None)
+
+	@property
+	def standby(self):
+		return len(self.databases) > 1
+
+	@property
+	def clock(self):
+		return bool(self.addresses and FAKETIME)
+
+
+def ip(*batch):
+	r = subprocess.run(['ip', '-batch', '-'], input='\n'.join(batch) + '\n', text=True, capture_output=True, check=False)
+	assert r.returncode == 0, f'ip: {r.stderr}'
+
 
 def family(pid):
 	"""The process and all below it."""
@@ -120,15 +156,44 @@ def kill_apache(site):
 
 
 def freeze_memcached(site):
-	"""It answers no more, and comes back with what it held."""
-	with site.frozen(site.random.choice(['memcached-a', 'memcached-b'])):
+	"""It answers no more; cards are logged out meanwhile, and it comes back with what it held."""
+	with site.frozen(site.random.choice(MEMCACHEDS)):
 		time.sleep(site.away)
 	time.sleep(site.settle)
 
 
+def cut_memcached(site):
+	"""Nobody reaches it, and it comes back with what it held."""
+	with site.cut(site.random.choice(MEMCACHEDS), *(f's{k}' for k in range(1, site.servers + 1))):
+		time.sleep(site.away)
+	time.sleep(site.settle)
+
+
+def cut_memcached_from_one(site):
+	"""One server does not reach it, the others do."""
+	with site.cut(site.random.choice(MEMCACHEDS), f's{site.any_server()}'):
+		time.sleep(site.away)
+	time.sleep(site.settle)
+
+
+def cut_database_from_one(site):
+	server = f's{site.any_server()}'
+	with site.cut(server, *site.databases):
+		time.sleep(2 * site.away)
+	time.sleep(site.settle)
+
+
+def cut_server(site):
+	"""Its clients reach it; it reaches nothing: neither cards, database, STS nor services."""
+	server = site.any_server()
+	with site.ledger.cut_off(server - 1), site.cut(f's{server}', *MEMCACHEDS, *site.databases, 'sts', 'stub'):
+		time.sleep(site.away)
+	time.sleep(RECOVER_SECONDS)
+
+
 def kill_memcached(site):
 	"""It comes back empty."""
-	site.kill(site.random.choice(['memcached-a', 'memcached-b']))
+	site.kill(site.random.choice(MEMCACHEDS))
 	time.sleep(site.settle)
 
 
@@ -155,25 +220,111 @@ def restart_memcached_in_turn(site):
 
 def stop_postgresql(site):
 	with site.world.stopped('postgresql'):
-		time.sleep(20)
+		time.sleep(2 * site.away)
 	time.sleep(2)
 
 
 def freeze_postgresql(site):
 	"""Connections stand and nobody answers on them."""
 	with site.frozen('postgresql'):
-		time.sleep(10)
+		time.sleep(2 * site.away)
 	time.sleep(2)
+
+
+def fail_over(site):
+	"""The database dies and its standby takes over; then back again."""
+	for _ in range(2):
+		site.world.database('failover')
+		time.sleep(site.away)
+		site.world.database('rejoin')
+
+
+def fill_database_disk(site):
+	"""Not an octet is left for the database, neither for tables nor for its log, and then there is room again."""
+	ballast = os.path.join(site.disk, 'ballast')
+	with open(ballast, 'wb', buffering=0) as f:
+		for size in (1 << 20, 4096):
+			with contextlib.suppress(OSError):
+				while True:
+					f.write(b'x' * size)
+	try:
+		time.sleep(2 * site.away)
+		assert not writes(site), 'the disk of the database is not full'
+	finally:
+		os.unlink(ballast)
+	assert until(lambda: writes(site), 20, 0.5), 'the database does not recover from a full disk'
+	time.sleep(1)
+
+
+def writes(site):
+	"""Whether the database takes something large."""
+	r = subprocess.run(['psql', '-X', '-q', site.world.sandbox['postgresql'], '-c',
+	    "CREATE UNLOGGED TABLE chaos_full AS SELECT repeat('x', 1000) FROM generate_series(1, 2000); DROP TABLE chaos_full"],
+	    capture_output=True, check=False, timeout=60)
+	return r.returncode == 0
+
+
+def restart(site, names):
+	"""One after another, as an administrator does."""
+	for name in names:
+		pid = site.pid(name)
+		os.kill(pid, signal.SIGTERM)
+		site.wait_new(name, pid)
+		if not name.endswith('housekeeper'):
+			site.wait_listening(name)
+			time.sleep(site.pause / 4)
 
 
 def rolling_restart(site):
 	for server in range(1, site.servers + 1):
-		for name in site.processes(server):
-			pid = site.pid(name)
-			os.kill(pid, signal.SIGTERM)
-			site.wait_new(name, pid)
-			site.wait_listening(name)
-			time.sleep(0.5)
+		restart(site, site.processes(server))
+
+
+def rolling_restart_of_one(site):
+	restart(site, site.processes(site.any_server()))
+
+
+def clock_off(site, seconds):
+	"""Our programs on one server see another time than everybody else."""
+	names = site.processes(site.any_server(), ('housekeeper', 'proxy-1', 'proxy-2', 'card-1', 'card-2'))
+
+	# of the gateway's programs alone: not of what starts them, and waiting goes by a clock that nobody sets
+	wrapped = ['/usr/bin/env', f'LD_PRELOAD={FAKETIME}', f'FAKETIME={seconds:+d}s', 'FAKETIME_DONT_FAKE_MONOTONIC=1']
+
+	def wrong(p):
+		p['argv'] = wrapped + p['argv']
+
+	def right(p):
+		p['argv'] = p['argv'][len(wrapped):]
+
+	for change in (wrong, right):
+		change_table(site, names, change)
+		supervise(site)
+		time.sleep(0.3)
+		restart(site, names)
+		time.sleep(site.away if change is wrong else 1)
+
+
+def clock_ahead(site):
+	clock_off(site, 30)
+
+
+def clock_behind(site):
+	clock_off(site, -30)
+
+
+def rotate_logs(site):
+	"""As logrotate does it with `create`: another name, a new file, then SIGUSR1 to those who write."""
+	for _ in range(3):
+		for server in range(1, site.servers + 1):
+			log = site.world.sandbox['servers'][server - 1]['log']
+			owner = os.stat(log)
+			os.rename(log, f'{log}.{time.time_ns()}')
+			os.close(os.open(log, os.O_WRONLY | os.O_CREAT, 0o640))
+			os.chown(log, owner.st_uid, owner.st_gid)
+			for name in site.processes(server, ('housekeeper', 'proxy-1', 'proxy-2', 'card-1', 'card-2')):
+				os.kill(site.pid(name), signal.SIGUSR1)
+		time.sleep(site.pause / 2)
 
 
 def change_configuration(site):
@@ -238,6 +389,10 @@ def lose_server(site):
 
 def want(site, names, wanted):
 	"""Tells the sandbox's list of processes, not yet the supervisor, which to run."""
+	change_table(site, names, lambda p: p.update(wanted=wanted))
+
+
+def change_table(site, names, change):
 	path = os.path.join(site.world.folder, 'processes.json')
 	with open(os.path.join(site.world.folder, 'processes.lock'), 'a', encoding='ascii') as lock:
 		fcntl.flock(lock, fcntl.LOCK_EX)
@@ -245,7 +400,7 @@ def want(site, names, wanted):
 			table = json.load(f)
 		for p in table:
 			if p['name'] in names:
-				p['wanted'] = wanted
+				change(p)
 		owner = os.stat(path)
 		with open(path + '.new', 'w', encoding='utf-8') as f:
 			json.dump(table, f, indent=1)
@@ -257,23 +412,49 @@ def supervise(site):
 	os.kill(site.pid('supervisor'), signal.SIGHUP)
 
 
+# what a fault may need, and what to say when it is not there
+NETWORKS = {'addresses': 'it takes a network namespace for each server'}
+STANDBY = {'standby': 'it takes a sandbox with a standby'}
+DISK = {'disk': 'it takes a small disk for the database'}
+CLOCK = {'clock': 'it takes libfaketime, and a /dev/shm of our own for what that leaves behind'}
 # name, what is done, what may happen: kinds of findings, or how first attempts outside a killed process may fail, as they
-# do while nobody listens there
+# do while nobody listens there; what it needs
 NOBODY = {'no connection'}
 FAULTS = [
-	('nothing', nothing, set()),
-	('proxy worker killed', kill_proxy_worker, set()),
-	('card worker killed', kill_card_worker, set()),
-	('housekeeper killed', kill_housekeeper, set()),
-	('Apache killed', kill_apache, NOBODY),
-	('memcached stopped, let go', freeze_memcached, set()),
-	('memcached killed, empty', kill_memcached, set()),
-	('old content comes back alone', old_content_alone, {'lost', 'gap'}),
-	('memcacheds restarted in turn', restart_memcached_in_turn, set()),
-	('PostgreSQL away 20 s', stop_postgresql, set()),
-	('PostgreSQL frozen 10 s', freeze_postgresql, set()),
-	('workers restarted in turn', rolling_restart, set()),
-	('configuration changes', change_configuration, set()),
-	('a server lost', lose_server, NOBODY),
+	('nothing', nothing, set(), {}),
+	('proxy worker killed', kill_proxy_worker, set(), {}),
+	('card worker killed', kill_card_worker, set(), {}),
+	('housekeeper killed', kill_housekeeper, set(), {}),
+	('Apache killed', kill_apache, NOBODY, {}),
+	('memcached stopped, let go', freeze_memcached, set(), {}),
+	('memcached killed, empty', kill_memcached, set(), {}),
+	('memcached cut off', cut_memcached, set(), NETWORKS),
+	('memcached cut off from one server', cut_memcached_from_one, set(), NETWORKS),
+	('old content comes back alone', old_content_alone, {'lost', 'gap'}, {}),
+	('memcacheds restarted in turn', restart_memcached_in_turn, set(), {}),
+	('PostgreSQL stopped', stop_postgresql, set(), {}),
+	('PostgreSQL frozen', freeze_postgresql, set(), {}),
+	('PostgreSQL cut off from one server', cut_database_from_one, set(), NETWORKS),
+	('PostgreSQL failed over', fail_over, set(), STANDBY),
+	('PostgreSQL\'s disk full', fill_database_disk, set(), DISK),
+	('workers restarted in turn', rolling_restart, set(), {}),
+	('one server\'s workers restarted', rolling_restart_of_one, set(), {}),
+	('configuration changes', change_configuration, set(), {}),
+	('log files rotated', rotate_logs, set(), {}),
+	('a clock 30 s ahead', clock_ahead, set(), CLOCK),
+	('a clock 30 s behind', clock_behind, set(), CLOCK),
+	('a server cut off from everything', cut_server, set(), NETWORKS),
+	('a server lost', lose_server, NOBODY, {}),
 ]
-SHORT = ['proxy worker killed', 'memcached stopped, let go', 'a server lost']
+# the short form: faults that may follow one another without a look at every card in between
+SHORT = [
+	['proxy worker killed', 'card worker killed', 'housekeeper killed', 'Apache killed', 'log files rotated'],
+	['memcached stopped, let go', 'configuration changes'],
+	['memcached killed, empty'],
+	['memcached cut off'],
+	['memcached cut off from one server', 'PostgreSQL cut off from one server'],
+	['PostgreSQL stopped', 'one server\'s workers restarted'],
+	['PostgreSQL\'s disk full', 'a clock 30 s ahead'],
+	['a server cut off from everything'],
+	['a server lost'],
+]

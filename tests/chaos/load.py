@@ -6,18 +6,22 @@ stub's records can be held against the ledger one by one.
 
 Users are sequential: one thread at a time acts for a user, and so what must be answered is always known.
 """
+import contextlib
 import dataclasses
 import http.client
 import itertools
 import random
 import threading
 import time
+import urllib.request
 
 import client
 
 ANSWERED = ('ok', 'fault')
 NO_CARD = {'sosigw_no_valid_idcard_in_cache', 'sosigw_awaiting_signing'}
 FORGET_SECONDS = 1.0	# within this a logout must be known everywhere
+RECOVER_SECONDS = 8	# within this a server that was cut off must be whole again
+CLEAR_SECONDS = 10	# within this a server that is cut off must say that it cannot serve
 AVOID_SECONDS = 1.0	# how long the balancer leaves a server alone that did not answer
 # slow: a proxy call that takes the service a second, so that there is always something under way to be killed
 POOL = {'proxy': 'proxy', 'slow': 'proxy', 'order': 'card', 'sign': 'card', 'get': 'card', 'logout': 'card'}
@@ -35,6 +39,7 @@ class Attempt:
 	outcome: str = ''	# ok, fault; or why there is no answer: no connection, cut, timeout, http 502
 	fault: str = ''		# its DGWS code
 	text: str = ''
+	excused: bool = False	# a fault of a server that was cut off
 	card: str = ''		# id of the card that it should carry, or that it gave
 
 	@property
@@ -63,6 +68,7 @@ class Ledger:
 		with self.lock:
 			self.phase, self.attempts, self.calls = phase, {}, []
 			self.killed = []	# (server or None, when, name)
+			self.cut = {}		# server -> [from, to]: when it was cut off from all that it needs
 			self.notes = []
 
 	def open(self, kind, user, server, card=''):
@@ -82,6 +88,20 @@ class Ledger:
 	def note(self, text):
 		with self.lock:
 			self.notes.append(text)
+
+	@contextlib.contextmanager
+	def cut_off(self, server):
+		self.note_killed(server, f'the network of server {server + 1}')
+		self.cut[server] = [time.monotonic(), float('inf')]
+		try:
+			yield
+		finally:
+			self.cut[server][1] = time.monotonic()
+
+	def says_that_it_is_cut_off(self, a):
+		"""Whether it is a fault of a server that could not know better: another one is asked then."""
+		begin, end = self.cut.get(a.server, (0, 0))
+		return a.outcome == 'fault' and a.fault not in NO_CARD and begin <= a.ended and a.began <= end + RECOVER_SECONDS
 
 	def was_in_flight(self, a, slack=0.1):
 		"""Whether a process of its server was killed while it was under way."""
@@ -207,7 +227,10 @@ class Balancer:
 		for server in self.order() if only is None else [only]:
 			a, parsed = self.attempt(kind, user, server, sign)
 			c.attempts.append(a)
-			if a.answered:
+			a.excused = self.ledger.says_that_it_is_cut_off(a)
+			if a.excused:
+				self.avoided[server] = a.ended + AVOID_SECONDS
+			elif a.answered:
 				break
 		last = c.attempts[-1]
 		if not last.answered:
@@ -301,6 +324,27 @@ class Balancer:
 		return False
 
 
+class Control:
+	"""Somebody who asks for something simple all the while, so that a stall of the machine is told from one of the gateway."""
+
+	def __init__(self, urls):
+		self.urls, self.answered, self.ended = urls, [], False
+		self.thread = threading.Thread(target=self.ask, daemon=True)
+
+	def ask(self):
+		while not self.ended:
+			for url in self.urls:
+				try:
+					with urllib.request.urlopen(url, timeout=5) as r:
+						r.read()
+				except OSError:
+					continue
+				self.answered.append(time.monotonic())
+				break
+			self.urls = self.urls[1:] + self.urls[:1]
+			time.sleep(0.04)
+
+
 class Load:
 	"""Threads that act for users for as long as the gate is open.
 
@@ -320,6 +364,10 @@ class Load:
 		self.threads += [threading.Thread(target=self.guarded, args=(self.reader, 'get' if i % 2 else 'proxy', read[i::readers]), daemon=True)
 		    for i in range(readers)]
 		self.threads += [threading.Thread(target=self.guarded, args=(self.reader, 'slow', self.standing_alone(i)), daemon=True) for i in range(slow)]
+		# the file comes from Apache without any of our programs; the service stub has nothing to do with the gateway
+		self.static = Control([f'{s["http"]}/sosigw/static/robots.txt' for s in world.sandbox['servers']])
+		self.machine = Control([f'{world.sandbox["stub"]}/requests?last=0'])
+		self.threads += [self.static.thread, self.machine.thread]
 		self.broken = []	# what went wrong in the test itself
 
 	def standing_alone(self, number):
@@ -334,6 +382,7 @@ class Load:
 
 	def end(self):
 		self.gate.end()
+		self.static.ended = self.machine.ended = True
 		for t in self.threads:
 			t.join(30)
 

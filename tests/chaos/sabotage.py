@@ -15,8 +15,8 @@ from load import User
 class Node:
 	"""One memcached node, spoken to directly."""
 
-	def __init__(self, port):
-		self.s = socket.create_connection(('127.0.0.1', port), 5)
+	def __init__(self, address, port):
+		self.s = socket.create_connection((address, port), 5)
 		self.f = self.s.makefile('rb')
 
 	def ask(self, line, data=None):
@@ -39,7 +39,8 @@ class Node:
 
 
 def nodes(run):
-	return [Node(port) for port in run.world.sandbox['memcached']]
+	box = run.world.sandbox
+	return [Node(box['addresses'].get(f'memcached-{zone}', '127.0.0.1'), port) for zone, port in zip('ab', box['memcached'])]
 
 
 @contextlib.contextmanager
@@ -143,6 +144,14 @@ def hang(run):
 	yield
 
 
+@contextlib.contextmanager
+def refuse(run):
+	"""The service is not there for a while."""
+	with run.world.stopped('stub'):
+		time.sleep(1)
+	yield
+
+
 # name, whether it is done under load (else between load and check), what, the findings it must lead to
 # (the first of them no other sabotage leads to, but for "broken")
 SABOTAGES = [
@@ -152,4 +161,5 @@ SABOTAGES = [
 	('lose-card', False, lose_card, ('lost',)),
 	('resurrect-card', False, resurrect_card, ('returned',)),
 	('hang', True, hang, ('gap',)),
+	('refuse', True, refuse, ('failed',)),
 ]
