@@ -178,7 +178,7 @@ $(BENCH_BINS): $(B)/bench/%: $(B)/tests/bench/%.o
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # ---------------------------------------------------------------------------------------------
-.PHONY: all deps demo test test-built check fuzz fuzz-replay bench chaos lint format clean help world man
+.PHONY: all deps demo test test-built check fuzz fuzz-replay bench chaos lint format clean help world man signer
 
 all: $(PROGRAM_BINS) $(WORLD_BINS)	## build everything into build/plain (SAN=address|undefined|thread: build/<SAN>)
 
@@ -192,7 +192,8 @@ demo: deps	## the main job on real messages, in a sandbox on loopback
 	@$(MAKE) --no-print-directory all
 	@SOSIGW_BUILD=$(B) scripts/demo
 
-test: deps	## everything that proves it; the last line is "N passed, N failed"
+test:	## everything that proves it; the last line is "N passed, N failed"
+	@scripts/install-deps --browser
 	@$(MAKE) --no-print-directory test-built
 
 test-built: all $(UNIT_TESTS) $(FUZZ_BINS)
@@ -223,6 +224,9 @@ lint:	## cppcheck, clang-tidy, guards
 
 format:	## clang-format over the C sources
 	@clang-format -i $$(git ls-files '*.c' '*.h')
+
+signer:	## rebuild htdocs/signer.js of htdocs/signer-src (needs Node and the npm registry)
+	@scripts/build-signer
 
 man: build/sosigwctl.1	## the manual page
 build/sosigwctl.1: docs/man/sosigwctl.1.scd

@@ -1,0 +1,72 @@
+/*
+ * The time that is left, the button that asks for more, and what happens when it is over. Seen every second, said at
+ * 30 and at 10 seconds.
+ */
+import { announce, byId, setText, show, text } from './page.js';
+
+const SAID_AT = [30, 10];
+
+/* Asks the server for more time: the seconds left, or null when it gives none. */
+const askForMore = async form => {
+	const body = new URLSearchParams({ token: form.elements.token.value });
+	const answer = await fetch(form.dataset.extend, { method: 'POST', body, redirect: 'error', cache: 'no-store' });
+	const seconds = Number.parseInt(await answer.text(), 10);
+	return answer.ok && seconds > 0 ? seconds : null;
+};
+
+const offerMore = (form, setSeconds) => {
+	const button = byId('extend');
+	if (!button || !form.dataset.extend)
+		return;
+	button.hidden = false;
+	button.addEventListener('click', async () => {
+		button.disabled = true;
+		const seconds = await askForMore(form).catch(() => undefined);
+		button.disabled = false;
+		if (seconds) {
+			setSeconds(seconds);
+			announce('extended', { n: seconds });
+			button.focus();
+			return;
+		}
+		announce('cannot-extend');
+		/* no answer at all: it may be asked again */
+		button.hidden = seconds === null;
+	});
+};
+
+/* Counts the form's data-seconds down and calls late() once at the end, unless it was stopped by then: what is
+ * returned does that. */
+export const countDown = (form, late) => {
+	const seconds = Number(form.dataset.seconds);
+	if (!(seconds > 0))
+		return () => {};
+	let end, before;
+	const setSeconds = n => {
+		end = performance.now() + n * 1000;
+		before = Infinity;
+	};
+	setSeconds(seconds);
+	const tick = () => {
+		const left = Math.max(0, Math.ceil((end - performance.now()) / 1000));
+		setText('countdown', text('seconds-left', { n: left }) ?? left);
+		if (SAID_AT.some(n => left <= n && n < before) && before !== Infinity)
+			announce('seconds-left', { n: left });
+		before = left;
+		if (left === 0) {
+			stop();
+			late();
+		}
+	};
+	const timer = setInterval(tick, 250);
+	const stop = () => {
+		clearInterval(timer);
+		show('extend', false);
+	};
+	offerMore(form, n => {
+		setSeconds(n);
+		tick();
+	});
+	tick();
+	return stop;
+};
