@@ -1,6 +1,9 @@
 /* Keys that the gateway keeps: from files or a token, into memory, where they stay. Loading takes milliseconds and a
  * token's sessions are few, so it is done once for every source; each use looks only whether the files are still those
- * that were read. */
+ * that were read.
+ *
+ * A token, or the disk of a file, may hang. So a key is loaded by one thread, with no lock held but the token's own
+ * when it is in one; those who want the same wait for a while, all others go on. */
 #include "pki.h"
 
 #include "conv.h"
@@ -13,16 +16,19 @@
 #include <openssl/pkcs12.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FILE_MAX_BYTES (64 << 10)
 #define LOAD_CAP (1 << 20)
 #define KEPT 256	/* more than that, and the one not used for longest goes */
 #define FILES 3		/* that a source may have: certificate, key, password */
+#define WAIT_MS 5000	/* for another thread's loading, and for the token */
 
 /* A file as it was when it was read. */
 struct stamp {
@@ -32,18 +38,30 @@ struct stamp {
 	struct timespec changed;
 };
 
-struct kept {
-	bool used;
-	uint8_t id[32];		/* of the source */
+/* What came of loading: a key and its certificate, or neither and why not. */
+struct loaded {
 	struct stamp stamps[FILES];
 	bool refused;		/* the token has refused the PIN; key is NULL */
 	EVP_PKEY *key;
 	X509 *cert;
+};
+
+struct kept {
+	bool used;
+	uint8_t id[32];		/* of the source */
+	struct loaded loaded;
+	bool loading;		/* by some thread, just now */
+	unsigned waiting;
+	unsigned long round;	/* counts the loadings, so that who waits knows its own */
+	struct err failed;	/* of the last one */
 	unsigned long last;	/* when it was used, in uses */
 };
 
 struct pki_keys {
-	pthread_mutex_t lock;
+	pthread_mutex_t lock;	/* of what follows; never held while anything is read */
+	pthread_cond_t change;
+	int64_t patience;	/* milliseconds */
+	bool in_token;		/* somebody has taken the token; to whom alone belongs: */
 	struct token *token;	/* NULL until the first key of one */
 	unsigned long uses;
 	struct kept kept[KEPT];
@@ -159,6 +177,50 @@ same_stamps(const struct stamp a[FILES], const struct stamp b[FILES])
 	return true;
 }
 
+/* ---- waiting */
+
+static struct timespec
+in_ms(int64_t ms)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_nsec += ms % 1000 * 1000000;
+	t.tv_sec += ms / 1000 + t.tv_nsec / 1000000000;
+	t.tv_nsec %= 1000000000;
+	return t;
+}
+
+int
+pki_keys_take_token(struct pki_keys *keys, struct err *e)
+{
+	const struct timespec end = in_ms(keys->patience);
+	int rc = 0;
+
+	pthread_mutex_lock(&keys->lock);
+	while (keys->in_token && rc == 0)
+		rc = pthread_cond_timedwait(&keys->change, &keys->lock, &end);
+	const bool busy = keys->in_token;
+	keys->in_token = true;
+	pthread_mutex_unlock(&keys->lock);
+	return busy ? err_set(e, ERR_SYSTEM_KEY, "the token has been busy for %" PRId64 " ms", keys->patience) : 0;
+}
+
+void
+pki_keys_give_token(struct pki_keys *keys)
+{
+	pthread_mutex_lock(&keys->lock);
+	keys->in_token = false;
+	pthread_cond_broadcast(&keys->change);
+	pthread_mutex_unlock(&keys->lock);
+}
+
+void
+pki_keys_patience(struct pki_keys *keys, int64_t ms)
+{
+	keys->patience = ms;
+}
+
 /* ---- what is in them */
 
 /* Why OpenSSL would not: its first error, in words that name no secret. */
@@ -188,7 +250,7 @@ give_password(char *out, int size, int writing, void *ctx)
 }
 
 static int
-load_pem(struct kept *k, struct arena *a, const char *path, struct slice password, struct err *e)
+load_pem(struct loaded *k, struct arena *a, const char *path, struct slice password, struct err *e)
 {
 	struct slice text = { NULL, 0 };
 
@@ -201,7 +263,7 @@ load_pem(struct kept *k, struct arena *a, const char *path, struct slice passwor
 }
 
 static int
-load_pkcs12(struct kept *k, struct arena *a, const char *path, struct slice password, struct err *e)
+load_pkcs12(struct loaded *k, struct arena *a, const char *path, struct slice password, struct err *e)
 {
 	struct slice bytes = { NULL, 0 };
 	char *secret = arena_secret(a, password.n + 1);
@@ -223,15 +285,19 @@ load_pkcs12(struct kept *k, struct arena *a, const char *path, struct slice pass
 }
 
 static int
-load_token(struct pki_keys *keys, struct kept *k, const char *uri, struct slice pin, struct err *e)
+load_token(struct pki_keys *keys, struct loaded *k, const char *uri, struct slice pin, struct err *e)
 {
+	if (pki_keys_take_token(keys, e) < 0)
+		return -1;
 	if (keys->token == NULL)
 		keys->token = token_open(e);
-	return keys->token == NULL ? -1 : token_load(keys->token, uri, pin, &k->key, &k->refused, e);
+	int rc = keys->token == NULL ? -1 : token_load(keys->token, uri, pin, &k->key, &k->refused, e);
+	pki_keys_give_token(keys);
+	return rc;
 }
 
 static int
-load_certificate(struct kept *k, struct arena *a, const char *path, struct err *e)
+load_certificate(struct loaded *k, struct arena *a, const char *path, struct err *e)
 {
 	char none[] = "";	/* a pass phrase to try, so that nobody is asked for one */
 	struct slice text = { NULL, 0 };
@@ -248,7 +314,7 @@ load_certificate(struct kept *k, struct arena *a, const char *path, struct err *
 }
 
 static int
-check_pair(const struct kept *k, const struct pki_key_source *from, struct err *e)
+check_pair(const struct loaded *k, const struct pki_key_source *from, struct err *e)
 {
 	const char *key = from->key_file != NULL ? from->key_file :
 	    from->pkcs12_file != NULL ? from->pkcs12_file : from->pkcs11;
@@ -263,7 +329,7 @@ check_pair(const struct kept *k, const struct pki_key_source *from, struct err *
 }
 
 static int
-load_from(struct pki_keys *keys, struct kept *k, struct arena *a, const struct pki_key_source *from, struct err *e)
+load_from(struct pki_keys *keys, struct loaded *k, struct arena *a, const struct pki_key_source *from, struct err *e)
 {
 	struct slice password = { NULL, 0 };
 
@@ -280,11 +346,11 @@ load_from(struct pki_keys *keys, struct kept *k, struct arena *a, const struct p
 /* ---- what is kept */
 
 static void
-drop(struct kept *k)
+drop(struct loaded *l)
 {
-	EVP_PKEY_free(k->key);
-	X509_free(k->cert);
-	*k = (struct kept){ .used = false };
+	EVP_PKEY_free(l->key);
+	X509_free(l->cert);
+	*l = (struct loaded){ .refused = false };
 }
 
 static void
@@ -296,64 +362,109 @@ id_of(const struct pki_key_source *from, uint8_t id[32])
 	conv_hmac(S("source of a key"), parts, sizeof parts / sizeof *parts, id);
 }
 
-/* The one of that source, or the place where it is to be. */
+/* The one of that source, else where it is to be; NULL: all places are taken by what is being loaded. */
 static struct kept *
 find(struct pki_keys *keys, const uint8_t id[32])
 {
-	struct kept *oldest = &keys->kept[0];
+	struct kept *oldest = NULL;
 
 	for (size_t i = 0; i < KEPT; i++) {
 		struct kept *k = &keys->kept[i];
 		if (k->used && memcmp(k->id, id, sizeof k->id) == 0)
 			return k;
-		if (oldest->used && (!k->used || k->last < oldest->last))
+		if (!k->loading && k->waiting == 0 && (oldest == NULL || (oldest->used && (!k->used || k->last < oldest->last))))
 			oldest = k;
 	}
-	drop(oldest);
+	if (oldest == NULL)
+		return NULL;
+	drop(&oldest->loaded);
+	oldest->used = true;
 	memcpy(oldest->id, id, sizeof oldest->id);
 	return oldest;
 }
 
-/* 0: k holds the key. What failed is not kept, except that a PIN was refused: tokens lock after a few. */
 static int
-load(struct pki_keys *keys, struct kept *k, const struct pki_key_source *from, struct err *e)
+load(struct pki_keys *keys, struct loaded *out, const struct pki_key_source *from, struct err *e)
 {
 	struct arena *a = arena_new(LOAD_CAP);
-	struct kept fresh = { .used = true };
 
 	if (a == NULL)
 		return err_set(e, ERR_MEMORY, "key");
-	memcpy(fresh.id, k->id, sizeof fresh.id);
-	take_stamps(from, fresh.stamps);	/* before reading: what changes meanwhile is read again */
-	int rc = load_from(keys, &fresh, a, from, e);
+	int rc = load_from(keys, out, a, from, e);
 	arena_free(a);
-	drop(k);
-	if (rc == 0 || fresh.refused)
-		*k = fresh;
-	else
-		drop(&fresh);
 	return rc;
 }
 
-static struct kept *
-current(struct pki_keys *keys, const struct pki_key_source *from, struct err *e)
+/* By this thread; without the lock meanwhile. What failed is not kept, except that a PIN was refused: tokens lock after a
+ * few. stamps: from before reading, so that what changes meanwhile is read again. */
+static int
+make(struct pki_keys *keys, struct kept *k, const struct pki_key_source *from, const struct stamp stamps[FILES],
+    struct err *e)
 {
-	struct stamp now[FILES];
-	uint8_t id[32];
+	struct loaded fresh = { .refused = false };
 
-	id_of(from, id);
-	struct kept *k = find(keys, id);
-	take_stamps(from, now);
-	if (!k->used || !same_stamps(k->stamps, now)) {
-		if (load(keys, k, from, e) < 0)
-			return NULL;
-	} else if (k->refused) {
-		err_set(e, ERR_SYSTEM_KEY, "%s: the token has refused the PIN of %s; it is not tried again before that file "
-		    "changes", from->pkcs11, from->password_file == NULL ? "(no file)" : from->password_file);
-		return NULL;
-	}
+	memcpy(fresh.stamps, stamps, sizeof fresh.stamps);
+	err_clear(&k->failed);
+	k->loading = true;
+	pthread_mutex_unlock(&keys->lock);
+	struct err why = { .kind = ERR_NONE };
+	int rc = load(keys, &fresh, from, &why);
+	if (rc < 0 && !fresh.refused)
+		drop(&fresh);
+	pthread_mutex_lock(&keys->lock);
+	k->loading = false;
+	k->round++;
+	k->failed = why;
+	drop(&k->loaded);
+	k->loaded = fresh;
+	pthread_cond_broadcast(&keys->change);
+	return rc == 0 ? 0 : err_set(e, why.kind, "%s", why.detail);
+}
+
+/* Another is loading it: when that fails, it has failed for us too. */
+static int
+wait_for(struct pki_keys *keys, const struct kept *k, const struct timespec *end, struct err *e)
+{
+	const unsigned long round = k->round;
+	int rc = 0;
+
+	while (k->round == round && rc == 0)
+		rc = pthread_cond_timedwait(&keys->change, &keys->lock, end);
+	if (k->round == round)
+		return err_set(e, ERR_SYSTEM_KEY, "another call has been loading the key for %" PRId64 " ms",
+		    keys->patience);
+	return k->failed.kind == ERR_NONE ? 0 : err_set(e, k->failed.kind, "%s", k->failed.detail);
+}
+
+static int
+wait_until_loaded(struct pki_keys *keys, struct kept *k, struct err *e)
+{
+	const struct timespec end = in_ms(keys->patience);
+	int rc = 0;
+
+	k->waiting++;
+	while (k->loading && rc == 0)
+		rc = wait_for(keys, k, &end, e);
+	k->waiting--;
+	return rc;
+}
+
+static int
+current(struct pki_keys *keys, const struct pki_key_source *from, const uint8_t id[32], const struct stamp now[FILES],
+    struct kept **out, struct err *e)
+{
+	struct kept *k = *out = find(keys, id);
+
+	if (k == NULL)
+		return err_set(e, ERR_BUSY, "%d keys are being loaded", KEPT);
 	k->last = ++keys->uses;
-	return k;
+	if (wait_until_loaded(keys, k, e) < 0)
+		return -1;
+	if (!same_stamps(k->loaded.stamps, now) || (k->loaded.key == NULL && !k->loaded.refused))
+		return make(keys, k, from, now, e);
+	return k->loaded.key != NULL ? 0 :
+	    err_set(e, ERR_SYSTEM_KEY, "%s: the token has refused the PIN of %s; it is not tried again before that file "
+	    "changes", from->pkcs11, from->password_file == NULL ? "(no file)" : from->password_file);
 }
 
 static void
@@ -370,7 +481,7 @@ free_cert(void *cert)
 
 /* References of the caller's own, since the next one may load anew. */
 static int
-lend(struct arena *a, struct kept *k, EVP_PKEY **key, X509 **cert, struct err *e)
+lend(struct arena *a, const struct loaded *k, EVP_PKEY **key, X509 **cert, struct err *e)
 {
 	if (EVP_PKEY_up_ref(k->key) != 1 || arena_defer(a, free_key, k->key) < 0 ||
 	    X509_up_ref(k->cert) != 1 || arena_defer(a, free_cert, k->cert) < 0)
@@ -384,9 +495,14 @@ int
 pki_keys_get(struct pki_keys *keys, struct arena *a, const struct pki_key_source *from, EVP_PKEY **key, X509 **cert,
     struct err *e)
 {
+	struct stamp now[FILES];
+	struct kept *k;
+	uint8_t id[32];
+
+	id_of(from, id);
+	take_stamps(from, now);
 	pthread_mutex_lock(&keys->lock);
-	struct kept *k = current(keys, from, e);
-	int rc = k == NULL ? -1 : lend(a, k, key, cert, e);
+	int rc = current(keys, from, id, now, &k, e) < 0 ? -1 : lend(a, &k->loaded, key, cert, e);
 	pthread_mutex_unlock(&keys->lock);
 	return rc;
 }
@@ -400,7 +516,7 @@ pki_keys_forget(struct pki_keys *keys, const struct pki_key_source *from)
 	pthread_mutex_lock(&keys->lock);
 	for (size_t i = 0; i < KEPT; i++)
 		if (keys->kept[i].used && memcmp(keys->kept[i].id, id, sizeof id) == 0)
-			drop(&keys->kept[i]);
+			drop(&keys->kept[i].loaded);
 	pthread_mutex_unlock(&keys->lock);
 }
 
@@ -408,9 +524,16 @@ struct pki_keys *
 pki_keys_new(void)
 {
 	struct pki_keys *keys = calloc(1, sizeof *keys);
+	pthread_condattr_t attr;
 
-	if (keys != NULL)
-		pthread_mutex_init(&keys->lock, NULL);
+	if (keys == NULL)
+		return NULL;
+	keys->patience = WAIT_MS;
+	pthread_mutex_init(&keys->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&keys->change, &attr);
+	pthread_condattr_destroy(&attr);
 	return keys;
 }
 
@@ -420,8 +543,9 @@ pki_keys_free(struct pki_keys *keys)
 	if (keys == NULL)
 		return;
 	for (size_t i = 0; i < KEPT; i++)
-		drop(&keys->kept[i]);
+		drop(&keys->kept[i].loaded);
 	token_close(keys->token);
+	pthread_cond_destroy(&keys->change);
 	pthread_mutex_destroy(&keys->lock);
 	free(keys);
 }

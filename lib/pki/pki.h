@@ -55,9 +55,16 @@ struct pki_keys;
 struct pki_keys *pki_keys_new(void);	/* NULL: no memory */
 void pki_keys_free(struct pki_keys *k);
 /* RSA key and the certificate that belongs to it; both live as long as the arena. Loaded once, and again when one of
- * the files has changed; a PIN that a token has refused is not tried again before that. Threads may call. ERR_SYSTEM_KEY
- * says which file and why: also when a secret file is open to others. */
+ * the files has changed; a PIN that a token has refused is not tried again before that. Threads may call: of several that
+ * want the same key one loads it and the others wait for it, 5 s at most; nobody waits for another's key, but that
+ * of tokens one is loaded at a time. ERR_SYSTEM_KEY says which file and why: also when a secret file is open to others. */
 int pki_keys_get(struct pki_keys *k, struct arena *a, const struct pki_key_source *from, EVP_PKEY **key, X509 **cert, struct err *e);
+/* Around each use of a private key that is in a token: tokens are not made for many at once. ERR_SYSTEM_KEY when others
+ * have had it for 5 s. */
+int pki_keys_take_token(struct pki_keys *k, struct err *e);
+void pki_keys_give_token(struct pki_keys *k);
+/* Test hook: how long one waits for another, instead of the 5 s. */
+void pki_keys_patience(struct pki_keys *k, int64_t ms);
 /* The next pki_keys_get loads anew: after the key did not work. */
 void pki_keys_forget(struct pki_keys *k, const struct pki_key_source *from);
 

@@ -1,8 +1,15 @@
 /* OpenSSL 3.0 has no provider for PKCS#11 of its own, and Debian 12 has none either: what is there is the engine of
  * libp11. Engines are deprecated but work; when a provider takes over, this file is what changes.
  *
- * Which module it opens the environment says: PKCS11_MODULE_PATH, else p11-kit's list. */
+ * Which module it opens the environment says: PKCS11_MODULE_PATH, else p11-kit's list.
+ *
+ * A module looks at its tokens when it is opened. SoftHSM writes a token's file anew at each login, without a lock for
+ * those who read it: when several workers start at once, one of them may find the file half written, and then for
+ * that process the token is not there ("object not found", "General Error") as long as the module is open. Hence the
+ * attempts, and the module opened anew between them; with some other token the same helps when it was just plugged in. */
 #include "token.h"
+
+#include "rand.h"
 
 #include <openssl/crypto.h>
 #include <openssl/engine.h>
@@ -11,34 +18,54 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
 #define PIN_MAX 255
+#define ATTEMPTS 4
+#define PAUSE_MS 80	/* before the second one; half of it at least, at random, and more each time */
 /* PKCS#11's own numbers are the reasons of the engine's errors. */
 #define CKR_PIN_INCORRECT 0xa0
 #define CKR_PIN_LOCKED 0xa4
 
 struct token {
-	ENGINE *engine;
+	ENGINE *engine;		/* NULL: closed */
+	bool used;		/* has given a key: it may be in use, so the engine must stay open */
 };
+
+static int
+open_engine(struct token *t, struct err *e)
+{
+	t->engine = ENGINE_by_id("pkcs11");
+	if (t->engine != NULL && ENGINE_init(t->engine) == 1)
+		return 0;
+	ENGINE_free(t->engine);
+	t->engine = NULL;
+	ERR_clear_error();
+	return err_set(e, ERR_SYSTEM_KEY, "OpenSSL has no engine for PKCS#11 (Debian: libengine-pkcs11-openssl)");
+}
+
+static void
+close_engine(struct token *t)
+{
+	if (t->engine == NULL)
+		return;
+	ENGINE_finish(t->engine);
+	ENGINE_free(t->engine);
+	t->engine = NULL;
+}
 
 struct token *
 token_open(struct err *e)
 {
 	struct token *t = calloc(1, sizeof *t);
 
-	if (t == NULL) {
+	if (t == NULL)
 		err_set(e, ERR_MEMORY, "token");
-		return NULL;
-	}
-	t->engine = ENGINE_by_id("pkcs11");
-	if (t->engine == NULL || ENGINE_init(t->engine) != 1) {
-		ENGINE_free(t->engine);
+	else if (open_engine(t, e) < 0) {
 		free(t);
-		ERR_clear_error();
-		err_set(e, ERR_SYSTEM_KEY, "OpenSSL has no engine for PKCS#11 (Debian: libengine-pkcs11-openssl)");
-		return NULL;
+		t = NULL;
 	}
 	return t;
 }
@@ -48,8 +75,7 @@ token_close(struct token *t)
 {
 	if (t == NULL)
 		return;
-	ENGINE_finish(t->engine);
-	ENGINE_free(t->engine);
+	close_engine(t);
 	free(t);
 }
 
@@ -83,12 +109,12 @@ failure(const char *uri, bool *refused, struct err *e)
 	return -1;
 }
 
-int
-token_load(struct token *t, const char *uri, struct slice pin, EVP_PKEY **key, bool *refused, struct err *e)
+static int
+attempt(struct token *t, const char *uri, struct slice pin, EVP_PKEY **key, bool *refused, struct err *e)
 {
-	*refused = false;
-	*key = NULL;
 	ERR_clear_error();
+	if (t->engine == NULL && open_engine(t, e) < 0)
+		return -1;
 	if (!set_pin(t, pin))
 		return err_set(e, ERR_SYSTEM_KEY, "%s: a PIN that cannot be one", uri);
 	/* that UI asks nobody; it is not written to, though its type says so */
@@ -96,5 +122,36 @@ token_load(struct token *t, const char *uri, struct slice pin, EVP_PKEY **key, b
 	if (*key == NULL)
 		return failure(uri, refused, e);
 	ERR_clear_error();
+	t->used = true;
 	return 0;
+}
+
+/* Workers that start together shall not try again together. */
+static void
+pause_before(unsigned next)
+{
+	const unsigned most = PAUSE_MS * next;
+	uint8_t r;
+
+	rand_bytes(&r, sizeof r);
+	unsigned ms = most / 2 + most / 2 * r / 255;
+	nanosleep(&(struct timespec){ .tv_nsec = (long)ms * 1000000 }, NULL);
+}
+
+int
+token_load(struct token *t, const char *uri, struct slice pin, EVP_PKEY **key, bool *refused, struct err *e)
+{
+	*refused = false;
+	*key = NULL;
+	for (unsigned i = 1; ; i++) {
+		struct err why = { .kind = ERR_NONE };
+		if (attempt(t, uri, pin, key, refused, &why) == 0)
+			return 0;
+		/* a token that counts wrong PINs is asked once */
+		if (*refused || i == ATTEMPTS)
+			return err_set(e, why.kind, "%s", why.detail);
+		if (!t->used)
+			close_engine(t);
+		pause_before(i);
+	}
 }

@@ -10,7 +10,8 @@
 struct token;
 struct token *token_open(struct err *e);
 void token_close(struct token *t);
-/* pin: absent for none. *refused: the token said that it is wrong. ERR_SYSTEM_KEY. */
+/* pin: absent for none. *refused: the token said that it is wrong. What fails for another reason is tried some times, in
+ * half a second at most. One thread at a time. ERR_SYSTEM_KEY. */
 int token_load(struct token *t, const char *uri, struct slice pin, EVP_PKEY **key, bool *refused, struct err *e);
 
 #endif

@@ -17,7 +17,6 @@
 #include "turns.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #define RENEW_PART 10		/* renewed when less than a tenth of its life is left */
@@ -32,7 +31,6 @@ struct signing_systems {
 	struct pki_keys *keys;
 	struct turns *turns;
 	struct quota *made;		/* by organisation */
-	pthread_mutex_t token;		/* tokens are not made for many at once, and it is done seldom */
 };
 
 struct signing_systems *
@@ -42,7 +40,6 @@ signing_systems_new(void)
 
 	if (s == NULL)
 		return NULL;
-	pthread_mutex_init(&s->token, NULL);
 	s->keys = pki_keys_new();
 	s->turns = turns_new();
 	s->made = quota_new(NEW_A_MINUTE);
@@ -61,7 +58,6 @@ signing_systems_free(struct signing_systems *s)
 	pki_keys_free(s->keys);
 	turns_free(s->turns);
 	quota_free(s->made);
-	pthread_mutex_destroy(&s->token);
 	free(s);
 }
 
@@ -156,7 +152,7 @@ source_of(const struct conf_system_key *k)
 	};
 }
 
-/* A token that hangs here holds up what else tokens sign, not what files do. */
+/* A token that hangs here holds up what else tokens sign, for a while, not what files do. */
 static int
 sign(const struct making *m, struct slice card, EVP_PKEY *key, X509 *cert, struct slice *out, struct err *e)
 {
@@ -164,11 +160,11 @@ sign(const struct making *m, struct slice card, EVP_PKEY *key, X509 *cert, struc
 	struct signing_systems *systems = m->s->systems;
 	const bool in_token = from.pkcs11 != NULL;
 
-	if (in_token)
-		pthread_mutex_lock(&systems->token);
+	if (in_token && pki_keys_take_token(systems->keys, e) < 0)
+		return -1;
 	int rc = dsig_sign(m->a, card, signing_hash(m->wanted->organisation), key, cert, out, e);
 	if (in_token)
-		pthread_mutex_unlock(&systems->token);
+		pki_keys_give_token(systems->keys);
 	if (rc == 0)
 		return 0;
 	/* a token's session may have ended: it is opened anew */
@@ -293,7 +289,7 @@ make_and_find(const struct making *m, const struct idcard *asked, struct card **
 static int64_t
 patience(const struct conf *c)
 {
-	int64_t ms = (int64_t)c->sts.connect_ms + c->sts.answer_ms + WAIT_MORE_MS + (c->trust.nocsp > 0 ? WAIT_OCSP_MS : 0);
+	int64_t ms = (int64_t)sts_most_ms(&c->sts) + WAIT_MORE_MS + (c->trust.nocsp > 0 ? WAIT_OCSP_MS : 0);
 
 	return ms < WAIT_MOST_MS ? ms : WAIT_MOST_MS;
 }

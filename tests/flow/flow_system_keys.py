@@ -4,10 +4,13 @@ The sandbox has such a key for Region A's system Natkørsel. Each test takes a c
 of its own."""
 import concurrent.futures
 import contextlib
+import fcntl
+import json
 import os
 import pwd
 import random
 import shutil
+import subprocess
 import time
 
 import client
@@ -15,6 +18,7 @@ from harness import cases, until
 
 NO_CARD = 'sosigw_no_valid_idcard_in_cache'
 SYSTEM = 'Natkørsel'
+SOFTHSM = '/usr/lib/softhsm/libsofthsm2.so'
 
 
 def system(**changes):
@@ -68,6 +72,48 @@ def give(w, path):
 	if os.getuid() == 0:
 		who = pwd.getpwnam(w.sandbox['user'])
 		os.chown(path, who.pw_uid, who.pw_gid)
+
+
+@contextlib.contextmanager
+def proxy_environment(w, **env):
+	"""With the proxy workers started anew in this environment."""
+	def change(how):
+		with open(os.path.join(w.folder, 'processes.lock'), 'a', encoding='ascii') as lock, \
+		    open(os.path.join(w.folder, 'processes.json'), 'r+', encoding='utf-8') as f:
+			fcntl.flock(lock, fcntl.LOCK_EX)
+			table = json.load(f)
+			for p in table:
+				if p['name'] in names:
+					how(p['env'])
+			f.seek(0)
+			f.write(json.dumps(table, indent=1))
+			f.truncate()
+		for name in names:
+			w.switch('stop', name)
+			w.switch('start', name)
+
+	names = ('s1-proxy-1', 's1-proxy-2')
+	change(lambda e: e.update(env))
+	try:
+		yield
+	finally:
+		change(lambda e: [e.pop(name) for name in env])
+
+
+def make_token(w, folder):
+	"""A SoftHSM token with the key of voces; its configuration file."""
+	os.makedirs(os.path.join(folder, 'tokens'))
+	conf = os.path.join(folder, 'softhsm2.conf')
+	with open(conf, 'w', encoding='ascii') as f:
+		f.write(f'directories.tokendir = {folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n')
+	for argv in (['--init-token', '--free', '--label', 'gw', '--pin', '4711', '--so-pin', '87654321'],
+	    ['--import', w.certs.key('voces'), '--token', 'gw', '--label', 'job', '--id', '01', '--pin', '4711']):
+		subprocess.run(['softhsm2-util', *argv], env={**os.environ, 'SOFTHSM2_CONF': conf}, check=True, capture_output=True, timeout=60)
+	give(w, folder)
+	for at, folders, files in os.walk(folder):
+		for name in folders + files:
+			give(w, os.path.join(at, name))
+	return conf
 
 
 # ---- life
@@ -269,6 +315,20 @@ def a_pkcs12_file_with_a_password_does_as_well(world):
 	    world.configured(keyed(lambda k: k.update(certificate_file=None, key_file=None, pkcs12_file=path, password_file=password))):
 		assert call(world, job)['medcom:CareProviderID'] == job.care_id
 		assert 'UI:DK-O:G:' in world.get_card(job).card.decode(), 'the STS names who signed'
+
+
+def a_token_does_as_well_and_many_calls_at_once_share_its_session(world):
+	jobs = [system() for _ in range(6)]
+	folder = os.path.join(world.folder, 'token')
+	use = {'key_file': None, 'pkcs11': 'pkcs11:token=gw;object=job'}
+	try:
+		conf = make_token(world, folder)
+		with our_file(world, 'pin', b'4711\n') as pin, proxy_environment(world, SOFTHSM2_CONF=conf, PKCS11_MODULE_PATH=SOFTHSM), \
+		    world.configured(keyed(lambda k: k.update(password_file=pin, **use))), concurrent.futures.ThreadPoolExecutor(12) as pool:
+			answers = list(pool.map(lambda job: world.post_proxy(world.proxy_request(job)), jobs * 3))
+	finally:
+		shutil.rmtree(folder, ignore_errors=True)
+	assert [a.status for a in answers] == [200] * 18, [a.body for a in answers if a.status != 200][:1]
 
 
 def a_new_key_is_used_when_the_file_is_replaced(world):

@@ -425,6 +425,111 @@ a_token_keeps_the_key_and_signs_with_it(void **state)
 	assert_err(ERR_SYSTEM_KEY, get(w, &from), &w->e);
 }
 
+/* As a worker: this program, started anew in the folder's name, when the gate opens. */
+static pid_t
+start_worker(int gate[2])
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return pid;
+	int null = open("/dev/null", O_RDWR);
+	dup2(gate[0], 0);
+	dup2(null, 2);
+	close(gate[1]);
+	execl("/proc/self/exe", "test_key", dir, (char *)NULL);
+	_exit(127);
+}
+
+static int
+be_a_worker(const char *folder)
+{
+	struct world w = { .a = arena_new(8 << 20), .keys = pki_keys_new() };
+	struct pki_key_source from = { .pkcs11 = "pkcs11:token=ours;object=k" };
+	char none;
+
+	strcpy(dir, folder);
+	from.certificate_file = path(&w, "cert.pem");
+	from.password_file = path(&w, "pin");
+	(void)!read(0, &none, 1);
+	int rc = get(&w, &from);
+	arena_free(w.a);
+	pki_keys_free(w.keys);
+	return rc == 0 ? 0 : 1;
+}
+
+/* SoftHSM writes the token anew at each login: whoever opens it at that moment does not see it. */
+static void
+workers_that_start_together_all_find_their_token(void **state)
+{
+	enum { WORKERS = 6, ROUNDS = 3 };
+
+	(void)state;
+	for (int round = 0; round < ROUNDS; round++) {
+		int gate[2], failed = 0, status;
+		assert_int_equal(pipe(gate), 0);
+		for (int i = 0; i < WORKERS; i++)
+			start_worker(gate);
+		usleep(50000);	/* so that they are at the gate */
+		close(gate[0]);
+		close(gate[1]);		/* all go */
+		for (int i = 0; i < WORKERS; i++) {
+			assert_true(wait(&status) > 0);
+			failed += status != 0;
+		}
+		assert_int_equal(failed, 0);
+	}
+}
+
+struct caller {
+	struct world w;
+	const struct pki_key_source *from;
+	int rc;
+	pthread_t thread;
+};
+
+static void *
+call(void *arg)
+{
+	struct caller *c = arg;
+
+	c->rc = get(&c->w, c->from);
+	return NULL;
+}
+
+static void
+a_token_that_hangs_holds_up_nothing_else_and_that_for_a_while(void **state)
+{
+	struct world *w = *state;
+	const struct pki_key_source in_token = { .certificate_file = path(w, "cert.pem"),
+		.pkcs11 = "pkcs11:token=ours;object=k", .password_file = path(w, "pin") };
+	const struct pki_key_source in_file = { .certificate_file = path(w, "cert.pem"), .key_file = path(w, "key.pem") };
+	struct caller callers[3];
+
+	pki_keys_patience(w->keys, 300);
+	assert_ok(pki_keys_take_token(w->keys, &w->e), &w->e);
+	for (size_t i = 0; i < 3; i++) {
+		callers[i] = (struct caller){ .w = *w, .from = &in_token };
+		callers[i].w.a = arena_new(8 << 20);
+		err_clear(&callers[i].w.e);
+		assert_int_equal(pthread_create(&callers[i].thread, NULL, call, &callers[i]), 0);
+	}
+	assert_ok(get(w, &in_file), &w->e);
+	assert_ours(w);
+	for (size_t i = 0; i < 3; i++) {
+		pthread_join(callers[i].thread, NULL);
+		assert_int_equal(callers[i].rc, -1);
+		assert_int_equal(callers[i].w.e.kind, ERR_SYSTEM_KEY);
+		arena_free(callers[i].w.a);
+	}
+	assert_err(ERR_SYSTEM_KEY, pki_keys_take_token(w->keys, &w->e), &w->e);
+	pki_keys_give_token(w->keys);
+	pki_keys_patience(w->keys, 60000);
+	assert_ok(get(w, &in_token), &w->e);
+	assert_ours(w);
+}
+
 /* ---- all */
 
 static void
@@ -459,8 +564,11 @@ tear_down_all(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
+	if (argc > 1)
+		return be_a_worker(argv[1]);
+
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 		T(a_key_is_read_from_every_form_of_file),
@@ -473,6 +581,8 @@ main(void)
 		T(threads_may_share_it),
 		T(a_refused_pin_is_not_tried_again),
 		T(a_token_keeps_the_key_and_signs_with_it),
+		T(workers_that_start_together_all_find_their_token),
+		T(a_token_that_hangs_holds_up_nothing_else_and_that_for_a_while),
 	};
 	return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
 }
