@@ -665,11 +665,11 @@ fcgi_new(const struct fcgi_conf *conf, struct err *e)
 	pthread_mutex_init(&f->lock, NULL);
 	f->pool.handle = conf->handle;
 	f->pool.max_waiting = conf->queue;
-	f->pool.limits = (struct serve_limits){ .head_ms = 5000, .drain_ms = 1000, .drain_bytes = 256 * 1024 };
+	f->pool.limits = (struct serve_limits){ .head_ms = 5000, .drain_ms = 1000, .drain_bytes = 16 * 1024 };
 	/* a refusal is prompt or not at all */
 	f->reserve.handle = conf->refuse;
 	f->reserve.max_waiting = RESERVE_QUEUE;
-	f->reserve.limits = (struct serve_limits){ .head_ms = 100, .drain_ms = 50, .drain_bytes = 64 * 1024 };
+	f->reserve.limits = (struct serve_limits){ .head_ms = 100, .drain_ms = 50, .drain_bytes = 16 * 1024 };
 	if (open_all(f, e) < 0) {
 		fcgi_free(f);
 		return NULL;

@@ -18,6 +18,10 @@
 enum { BEGIN_REQUEST = 1, ABORT_REQUEST = 2, PARAMS = 4, STDIN = 5 };
 enum { RESPONDER = 1, HEADER = 8, BEGIN_BODY = 8 };
 
+/* What a request is begun with, and doubled: what has been received of a body that is then refused, the client has sent
+ * for nothing. A plain call fits. */
+#define RECEIVE_FIRST 16384
+
 static size_t
 word(const uint8_t *p)
 {
@@ -110,6 +114,12 @@ head_check(const uint8_t *p, size_t n)
 
 /* ---- bytes */
 
+static size_t
+least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
 static int
 give_up(struct input *in, const char *why)
 {
@@ -131,9 +141,10 @@ receive(struct input *in, size_t most, int ms)
 	struct pollfd readable = { in->fd, POLLIN, 0 };
 
 	for (;;) {
-		ssize_t n = recv(in->fd, in->buf + in->end, most, MSG_DONTWAIT);
+		ssize_t n = recv(in->fd, in->buf + in->end, least(most, in->most), MSG_DONTWAIT);
 		if (n > 0) {
 			in->end += (size_t)n;
+			in->most = least(2 * in->most, sizeof in->buf);
 			return 0;
 		}
 		if (n == 0)
@@ -168,12 +179,6 @@ need(struct input *in, size_t n, int ms)
 			return rc < 0 ? -1 : fell_silent(in);
 	}
 	return 0;
-}
-
-static size_t
-least(size_t a, size_t b)
-{
-	return a < b ? a : b;
 }
 
 /* Passes over *left bytes. */
@@ -251,6 +256,7 @@ input_head(struct input *in, int fd, unsigned ms, bool stale)
 	in->fd = fd;
 	in->at = in->end = in->content = in->padding = 0;
 	in->ended = in->exact = in->silent = false;
+	in->most = RECEIVE_FIRST;
 	in->broken = NULL;
 	if (stale && skip_stale(in, end) <= 0)
 		return none;

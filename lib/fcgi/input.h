@@ -13,6 +13,7 @@
 struct input {
 	int fd;
 	size_t at, end;			/* bytes in buf not yet looked at */
+	size_t most;			/* that are received at once */
 	unsigned id;			/* of the request */
 	size_t content, padding;	/* left of the present STDIN record */
 	bool ended;			/* the end of the body was seen */

@@ -8,8 +8,9 @@
  *
  * What to know before changing the end of a request:
  * - Apache writes the body while it polls for the answer. When we close with its bytes unread, its next write fails and
- *   it answers 503 instead of passing on our answer. So the body is read away before the end, within limits.
- * - What is longer is left. Apache stops writing when it sees our END_REQUEST, and at once gives the connection to
+ *   it answers 503 instead of passing on our answer. So what is left of a short body is read away before the end.
+ * - What is longer is left: Apache holds a short answer back until it sees our END_REQUEST, and all that we read meanwhile the
+ *   client sends for nothing. Then Apache stops writing, and at once gives the connection to
  *   its next request. Closing it then would hit that one (it did: 8 of 25,000 requests, one of them repeated without
  *   its body). So the connection is left at the border of two records, and the rest of the old body is
  *   passed over when the next BEGIN_REQUEST is looked for: nothing of one request can be taken for another's.
@@ -356,7 +357,7 @@ prepare(struct req *r)
 	return 0;
 }
 
-/* Reads the rest of the body away. True when its end was seen, so that the connection can be kept. */
+/* Reads the rest of the body away when it is short. True when its end was seen, so that the connection can be kept. */
 static bool
 drain(struct req *r, const struct serve_limits *limits)
 {
@@ -366,6 +367,8 @@ drain(struct req *r, const struct serve_limits *limits)
 
 	if (r->in.ended || r->in.broken != NULL)
 		return input_is_clean(&r->in);
+	if (r->length >= 0 && (uint64_t)r->length > r->bytes_in + room)
+		return false;
 	FCGX_FFlush(r->rq.out);		/* the answer need not wait for this */
 	for (ssize_t n; left > 0 && (n = input_read(&r->in, trash, sizeof trash, (int)left)) > 0; ) {
 		if ((size_t)n > room)

@@ -8,7 +8,7 @@
 struct serve_limits {
 	unsigned head_ms;	/* until the parameters have arrived */
 	unsigned drain_ms;	/* reading away what the handler left of the body */
-	size_t drain_bytes;
+	size_t drain_bytes;	/* of these at most; when more is known to come, none */
 };
 
 /* What becomes of the connection afterwards. */

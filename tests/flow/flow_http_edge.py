@@ -1,6 +1,7 @@
 """What comes over HTTP and FastCGI that is not a plain call: a message whose end was not seen never reaches a service whole."""
 import base64
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import struct
 import threading
 import time
 import urllib.request
+from http.client import HTTPConnection
 
 import client
 from harness import cases, until, without_card
@@ -406,9 +408,23 @@ def small_buffer(http):
 	return http
 
 
-@cases(('Expect: 100-continue', True), ('sending at once', False))
-def a_refused_upload_costs_the_client_little(world, expect):
-	"""Of 500 MB, only what was under way when the answer came; most of that is read away so that Apache passes the answer on."""
+def taken_by_apache(w, trace):
+	"""How many bytes of this request Apache had read when it was done with it."""
+	path = os.path.join(w.folder, 'log', 's1', 'sosigw-access.log')
+
+	def row():
+		with open(path, encoding='utf-8') as f:
+			return next((json.loads(line) for line in f if trace in line), None)
+
+	got = until(row)
+	assert got, 'not in the access log'
+	return got['in']
+
+
+@cases(('sending at once', {}), ('chunked', {'chunked': True}), ('Expect: 100-continue', {'expect': True}),
+    ('Expect: 100-continue, chunked', {'expect': True, 'chunked': True}))
+def a_refused_upload_costs_the_client_little(world, options):
+	"""Of 500 MB Apache takes what it reads ahead and what fits into the worker's socket; docs/interface.md has the figure."""
 	total, sent = 500 << 20, []
 	before = client.proxy(world.user(), world.service('sink'), body='@@').split(b'@@')[0]
 
@@ -422,9 +438,28 @@ def a_refused_upload_costs_the_client_little(world, expect):
 	for who, reason in (('epj-a', 'NO_CARD'), (None, 'CLIENT_UNKNOWN')):
 		with Refusals(world, who=who) as refused:
 			sent.clear()
-			refused.post(reason, parts(), reason, http=small_buffer(world.http(who)), length=total, expect=expect)
-			octets = sum(map(len, sent))
-			assert octets < 1 << 20, f'{octets} octets of the body were sent'
+			trace = f'{random.getrandbits(128):032x}'
+			refused.post(reason, parts(), reason, http=small_buffer(world.http(who)), headers={'traceparent': f'00-{trace}-00f067aa0ba902b7-01'},
+			    length=None if options.get('chunked') else total, **options)
+			taken, octets = taken_by_apache(world, trace), sum(map(len, sent))
+			assert taken < 160_000, f'{taken} octets were read'
+			assert octets < 512 << 10, f'{octets} octets of the body were sent'	# some in buffers of the kernel
+
+
+@cases(('of known length', False), ('chunked', True))
+def a_client_that_sends_all_before_it_reads_gets_the_refusal(world, is_chunked):
+	"""As Python's and Java's own clients do: what it goes on sending is taken and thrown away, so that the answer is not lost in a reset."""
+	first = client.proxy(world.user(), world.service('sink'), body='@@').split(b'@@')[0]
+	base = world.http()
+	connection = HTTPConnection(base.host, base.port, timeout=30)
+	headers = {'Content-Type': 'text/xml', 'SOSIGW-Secret': world.secret('epj-a')}
+	length = 50 << 20
+	headers.update({'Transfer-Encoding': 'chunked'} if is_chunked else {'Content-Length': str(length)})
+	with world.nothing_forwarded(), contextlib.closing(connection):
+		connection.request('POST', client.PROXY, itertools.chain([first], client.filler(length - len(first))), headers,
+		    encode_chunked=is_chunked)
+		answer = connection.getresponse()
+		assert answer.status == 500 and b'implicitLoginHeader' in answer.read()
 
 
 # ---- straight to a worker, past Apache
