@@ -27,9 +27,9 @@ USES_audit   := conf db base
 USES_cluster := conf db base
 USES_web     := html fcgi base
 USES_signing := cards sts idcard soap conf http cache db pki dsig xml base
-USES_edge    := audit access cards soap conf http fcgi cache db idcard pki dsig xml base
+USES_edge    := cluster audit access cards soap conf http fcgi cache db idcard pki dsig xml base
 # applications
-USES_proxy   := edge signing audit access cards sts idcard soap conf http fcgi cache db pki dsig xml base
+USES_proxy   := edge signing cluster audit access cards sts idcard soap conf http fcgi cache db pki dsig xml base
 USES_ops     := web html $(USES_proxy)
 USES_sign    := web html $(USES_proxy)
 USES_keep    := cluster audit conf http db pki base
@@ -73,11 +73,13 @@ LDLIBS_ALL := -lfcgi -lxmlsec1-openssl -lxmlsec1 -lxml2 -lcurl -lpq -lmemcached 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
+OTHER_FORMATS := previous next
+
 # ---- libraries
 define library
 SRC_$(1) := $$(wildcard lib/$(1)/*.c)
 OBJ_$(1) := $$(SRC_$(1):%.c=$(B)/%.o) $$(patsubst %.html,$(B)/%.html.o,$$(wildcard lib/$(1)/*.html))
-$$(OBJ_$(1)): INCLUDES := -Ilib/$(1) $$(USES_$(1):%=-Ilib/%)
+$$(OBJ_$(1)) $$(foreach f,$(OTHER_FORMATS),$$(SRC_$(1):%.c=$(B)/$$(f)/%.o)): INCLUDES := -Ilib/$(1) $$(USES_$(1):%=-Ilib/%)
 $(B)/lib$(1).a: $$(OBJ_$(1))
 	@rm -f $$@
 	$$(Q)ar rcs $$@ $$^
@@ -160,6 +162,24 @@ endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 PROGRAM_BINS := $(PROGRAMS:%=$(B)/bin/%)
 
+# ---- the same programs one format back and one ahead (lib/base/formats.h), for the tests of rolling upgrades: what
+# includes formats.h is compiled again, the rest is the same object
+FORMAT_SRC := $(shell grep -ls '"formats.h"' lib/*/*.c)
+STEP_previous := -1
+STEP_next := 1
+define other_format
+$(B)/$(1)/%.o: %.c
+	@mkdir -p $$(@D)
+	@echo "  cc $$< ($(1) format)"
+	$$(Q)$$(CC) $$(CFLAGS_ALL) -DFORMAT_STEP=$(STEP_$(1)) $$(INCLUDES) -c -o $$@ $$<
+$(foreach p,$(PROGRAMS),$(B)/$(1)/bin/$(p)): $(B)/$(1)/bin/%: $(B)/fcgi-bin/%.o
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LDLIBS_ALL)
+$(foreach p,$(PROGRAMS),$(eval $(B)/$(1)/bin/$(p): $(foreach l,$(USES_prog_$(p)),$(patsubst %.c,$(B)/$(1)/%.o,$(filter lib/$(l)/%,$(FORMAT_SRC)))) \
+	$(USES_prog_$(p):%=$(B)/lib%.a)))
+endef
+$(foreach f,$(OTHER_FORMATS),$(eval $(call other_format,$(f))))
+
 # ---- the world that tests and the sandbox need
 WORLD_SRC := $(wildcard tests/world/*.c)
 WORLD_BINS := $(WORLD_SRC:tests/world/%.c=$(B)/world/%)
@@ -178,11 +198,13 @@ $(BENCH_BINS): $(B)/bench/%: $(B)/tests/bench/%.o
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # ---------------------------------------------------------------------------------------------
-.PHONY: all deps demo test test-built check fuzz fuzz-replay bench chaos lint format clean help world man signer
+.PHONY: all deps demo test test-built formats check fuzz fuzz-replay bench chaos lint format clean help world man signer
 
 all: $(PROGRAM_BINS) $(WORLD_BINS)	## build everything into build/plain (SAN=address|undefined|thread: build/<SAN>)
 
 world: $(WORLD_BINS)
+
+formats: $(foreach f,$(OTHER_FORMATS),$(PROGRAMS:%=$(B)/$(f)/bin/%))	## the programs of the format before and the one after
 
 deps:	## install the Debian packages that are missing (as root)
 	@scripts/install-deps
@@ -196,7 +218,7 @@ test:	## everything that proves it; the last line is "N passed, N failed"
 	@scripts/install-deps --browser
 	@$(MAKE) --no-print-directory test-built
 
-test-built: all $(UNIT_TESTS) $(FUZZ_BINS)
+test-built: all formats $(UNIT_TESTS) $(FUZZ_BINS)
 	@SOSIGW_BUILD=$(B) tests/run-all $(UNIT_TESTS) -- $(FUZZ_BINS)
 
 check: $(UNIT_TESTS)	## the unit tests alone; seconds

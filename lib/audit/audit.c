@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "folder.h"
+#include "formats.h"
 #include "log.h"
 #include "rand.h"
 #include "record.h"
@@ -19,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +36,7 @@ struct audit {
 	char dir[PATH_MAX / 2], name[FOLDER_NAME];
 	char server[128], program[64];
 	bool sync;
+	atomic_int format;	/* that is written */
 	int64_t started;
 	int alive;		/* holds the lock that says this process lives */
 
@@ -90,7 +93,7 @@ append_mark(struct audit *j, int fd, const char *kind, const char *fields)
 {
 	struct record_text t;
 
-	record_mark(&t, kind, clock_now_ms(), fields);
+	record_mark(&t, kind, clock_now_ms(), fields, atomic_load(&j->format));
 	return append(j, fd, &t);
 }
 
@@ -274,7 +277,7 @@ audit_write(struct audit *j, const struct audit_event *ev, struct err *e)
 {
 	struct record_text t;
 
-	record_event(&t, ev);
+	record_event(&t, ev, atomic_load(&j->format));
 	pthread_mutex_lock(&j->lock);
 	int rc = write_locked(j, &t, e);
 	pthread_mutex_unlock(&j->lock);
@@ -349,6 +352,7 @@ audit_open(const char *dir, const char *server, const char *program, bool sync, 
 	safe_name(j->server, sizeof j->server, server);
 	safe_name(j->program, sizeof j->program, program);
 	j->sync = sync;
+	atomic_init(&j->format, format_before(FORMAT_JOURNAL));
 	j->fd = j->alive = -1;
 	j->started = clock_now_ms();
 	j->md = EVP_MD_CTX_new();
@@ -360,6 +364,12 @@ audit_open(const char *dir, const char *server, const char *program, bool sync, 
 		return NULL;
 	}
 	return j;
+}
+
+void
+audit_write_format(struct audit *j, int format)
+{
+	atomic_store(&j->format, format);
 }
 
 void

@@ -20,6 +20,7 @@ struct audit_event {
 	struct slice service;		/* id of the service on the positive list */
 	struct slice endpoint;		/* its URL; for a refused one what wsa:To held */
 	struct slice card_id;
+	struct slice card_client;	/* id of the client by which the card's user signed in; from journal format 2 on */
 	struct slice reason;		/* err_name of a refusal or failure */
 	int http_status;
 	int64_t duration_ms;
@@ -30,6 +31,8 @@ struct audit;
  * otherwise in the kernel. NULL with e filled (ERR_AUDIT). */
 struct audit *audit_open(const char *dir, const char *server, const char *program, bool sync, struct err *e);
 void audit_close(struct audit *j);
+/* In which format records are written from now on (cluster.h). Before the first time: the oldest that is read. */
+void audit_write_format(struct audit *j, int format);
 /* Appends one record. An event with status AUDIT_OPEN is completed by a later one with the same request_id and time.
  * ERR_AUDIT when it is not safely written: then nothing may be forwarded. Values are cut at 1 KB (marked). */
 int audit_write(struct audit *j, const struct audit_event *ev, struct err *e);
@@ -48,7 +51,7 @@ int audit_retain(const char *dir, const char *server, struct db *d, unsigned mon
 struct audit_query { struct slice user, client, service, status, kind, request_id, card_id, address; int64_t from_ms, to_ms; unsigned most; int64_t after_id; };
 struct audit_row {
 	int64_t id;
-	struct slice time, server, kind, status, request_id, client, organisation, user, system, address, operation, service, endpoint, card_id, reason;
+	struct slice time, server, kind, status, request_id, client, organisation, user, system, address, operation, service, endpoint, card_id, card_client, reason;
 	struct slice http_status, duration_ms, bytes_in, bytes_out;
 };
 /* Newest first; after_id > 0: oldest first from there on (tail). */

@@ -3,6 +3,7 @@
 #include "record.h"
 
 #include "conv.h"
+#include "formats.h"
 #include "must.h"
 
 #include <jansson.h>
@@ -202,11 +203,17 @@ sane_time(int64_t ms)
 #define PAYLOAD (RECORD_HEAD + RECORD_HASH)
 
 void
-record_event(struct record_text *t, const struct audit_event *ev)
+record_event(struct record_text *t, const struct audit_event *given, int format)
 {
+	struct audit_event without = *given;
+	const struct audit_event *ev = &without;
 	char *o = t->bytes + PAYLOAD;
 
-	o = put_literal(o, "{\"t\":\"event\",\"f\":1,\"kind\":\"");
+	if (format < 2)
+		without.card_client = (struct slice){ NULL, 0 };
+	o = put_literal(o, "{\"t\":\"event\",\"f\":");
+	o = put_number(o, (uint64_t)format);
+	o = put_literal(o, ",\"kind\":\"");
 	o = put_literal(o, record_kinds[ev->kind]);
 	o = put_literal(o, "\",\"status\":\"");
 	o = put_literal(o, record_statuses[ev->status]);
@@ -225,14 +232,16 @@ record_event(struct record_text *t, const struct audit_event *ev)
 }
 
 void
-record_mark(struct record_text *t, const char *kind, int64_t time_ms, const char *fields)
+record_mark(struct record_text *t, const char *kind, int64_t time_ms, const char *fields, int format)
 {
 	char *o = t->bytes + PAYLOAD;
 
 	must(strlen(fields) < RECORD_ROOM / 2);
 	o = put_literal(o, "{\"t\":\"");
 	o = put_literal(o, kind);
-	o = put_literal(o, "\",\"f\":1,\"time\":");
+	o = put_literal(o, "\",\"f\":");
+	o = put_number(o, (uint64_t)format);
+	o = put_literal(o, ",\"time\":");
 	o = put_number(o, sane_time(time_ms));
 	o = put_literal(o, fields);
 	t->n = (size_t)(o - t->bytes);

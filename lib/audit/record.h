@@ -17,12 +17,11 @@
 
 #include <openssl/evp.h>
 
-#define RECORD_FORMAT 1
 #define RECORD_HASH 32
 #define RECORD_HEAD 8			/* length and CRC */
 #define RECORD_VALUE 1024		/* most bytes of one text value */
 #define RECORD_MOST (64 * 1024)		/* no record is longer */
-/* 11 texts of 1 KB, each byte escaped at worst, and the rest */
+/* 12 texts of 1 KB, each byte escaped at worst, and the rest */
 #define RECORD_ROOM (RECORD_HEAD + RECORD_HASH + 26 * 1024)
 
 /* A record while it is written. The payload grows behind the room for head and hash. */
@@ -30,9 +29,10 @@ struct record_text {
 	size_t n;			/* bytes used, head and hash included */
 	char bytes[RECORD_ROOM];
 };
-void record_event(struct record_text *t, const struct audit_event *ev);
+/* format: a number of formats.h; it stands in the record as "f", and what it has no room for is left out. */
+void record_event(struct record_text *t, const struct audit_event *ev, int format);
 /* `fields`: further members as JSON text, "" or beginning with a comma. */
-void record_mark(struct record_text *t, const char *kind, int64_t time_ms, const char *fields);
+void record_mark(struct record_text *t, const char *kind, int64_t time_ms, const char *fields, int format);
 /* Adds the number and fills in hash and head; t->bytes is then ready to be written, once. */
 void record_seal(struct record_text *t, EVP_MD_CTX *md, uint64_t number, const uint8_t before[RECORD_HASH],
     uint8_t hash[RECORD_HASH]);

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define CACHE_FORMAT 1			/* of a sealed value; the same number as CLUSTER_CARD_FORMAT */
+#define CACHE_FORMAT 1			/* of the seal; what is in it has a format of its own */
 #define CACHE_NODES_MAX 32
 #define CACHE_VALUE_MAX (900 * 1024)	/* bytes */
 #define CACHE_TTL_MAX (25 * 3600)	/* seconds; a card lives 24 h and 10 minutes at most */

@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "conv.h"
+#include "formats.h"
 #include "log.h"
 #include "revoked.h"
 #include "value.h"
@@ -37,6 +38,7 @@ struct cards {
 	struct pki_revoked *certificates;
 	struct revoked *revoked;
 	struct db_listener *listener;
+	atomic_int format;		/* that is written */
 	atomic_bool users_revoked;	/* some entry of `revoked` is a user: seldom */
 	/* of the thread that loads */
 	bool load_failed;
@@ -171,6 +173,7 @@ cards_new(const struct cards_conf *conf, struct err *e)
 		err_set(e, ERR_MEMORY, "cards");
 		return NULL;
 	}
+	atomic_init(&c->format, format_before(FORMAT_CARD));
 	c->cache = conf->cache;
 	c->db = conf->db;
 	c->certificates = conf->revoked;
@@ -195,6 +198,18 @@ cards_free(struct cards *c)
 		db_listen_stop(c->listener);
 	revoked_free(c->revoked);
 	free(c);
+}
+
+int
+cards_format(struct cards *c)
+{
+	return atomic_load(&c->format);
+}
+
+void
+cards_write_format(struct cards *c, int format)
+{
+	atomic_store(&c->format, format);
 }
 
 /* ---- names */
@@ -355,7 +370,7 @@ cards_keep(struct cards *c, struct arena *a, const struct cards_user *u, const s
 		return -1;
 	if (left <= 0)
 		return err_set(e, ERR_CARD_EXPIRED, "card %.*s has ended already", SLICE_FMT(card->id));
-	struct slice bytes = value_of_card(a, card, stamp_for(c, u));
+	struct slice bytes = value_of_card(a, card, stamp_for(c, u), cards_format(c));
 	if (bytes.p == NULL)
 		return err_set(e, ERR_MEMORY, "a card of %zu bytes", card->xml.n);
 	if (cache_set(c->cache, &name, bytes, left < CACHE_TTL_MAX ? left : CACHE_TTL_MAX, e) < 0)
@@ -460,7 +475,7 @@ cards_order(struct cards *c, struct arena *a, const struct cards_user *u, const 
 
 	if (check_user(u, e) < 0)
 		return -1;
-	struct slice bytes = value_of_order(a, wanted, stamp_for(c, u));
+	struct slice bytes = value_of_order(a, wanted, stamp_for(c, u), cards_format(c));
 	if (bytes.p == NULL)
 		return err_set(e, ERR_MEMORY, "an order of %zu bytes", wanted->xml.n);
 	for (int i = 0; i < ORDER_TRIES; i++) {

@@ -17,6 +17,8 @@ struct cards_conf {
 };
 struct cards *cards_new(const struct cards_conf *conf, struct err *e);
 void cards_free(struct cards *c);
+/* In which format cards and orders are written from now on (cluster.h). Before the first time: the oldest that is read. */
+void cards_write_format(struct cards *c, int format);
 
 /* Whose card: the caller's organisation and the text of NameID as sent (trimmed); for an organisation with session
  * ids that text is the session id. */
@@ -27,6 +29,7 @@ struct card {			/* what is kept of an STS-signed card */
 	struct slice id;	/* IDCardID given by the STS */
 	struct slice system;
 	struct slice user;	/* the NameID that it was ordered with */
+	struct slice client;	/* id of the client by which its user signed in; absent: nobody knows */
 	int64_t not_before, not_after, kept;	/* seconds UTC */
 	struct pki_cert_key signer;	/* the user's certificate, for revocation at every use */
 	bool signer_known;

@@ -6,5 +6,7 @@
 
 /* Where cards, orders and links are kept. */
 struct cache *cards_cache(struct cards *c);
+/* The format that is written now. */
+int cards_format(struct cards *c);
 
 #endif

@@ -78,7 +78,7 @@ cards_link(struct cards *c, struct arena *a, const struct cards_user *u, const s
 		.client = order->client, .name = order->user, .system = system, .ordered = order->ordered,
 		.opens_until = until < order->expires ? until : order->expires, .expires = order->expires,
 	};
-	struct slice bytes = value_of_link(a, &link);
+	struct slice bytes = value_of_link(a, &link, cards_format(c));
 
 	if (bytes.p == NULL)
 		return err_set(e, ERR_MEMORY, "a link");
@@ -110,7 +110,7 @@ cards_page_open(struct cards *c, struct arena *a, struct slice link, struct card
 	struct cache_name name = name_of(S("page"), link);
 
 	page->next = rand_token(a, TOKEN_BYTES);
-	struct slice bytes = value_of_page(a, page);
+	struct slice bytes = value_of_page(a, page, cards_format(c));
 	if (page->next.p == NULL || bytes.p == NULL)
 		return err_set(e, ERR_MEMORY, "a page");
 	return cache_add(cards_cache(c), &name, bytes, ttl_until(expires), e);
@@ -139,7 +139,7 @@ cards_page_renew(struct cards *c, struct arena *a, struct slice link, const stru
     struct err *e)
 {
 	struct cache_name name = name_of(S("page"), link);
-	struct slice bytes = value_of_page(a, page);
+	struct slice bytes = value_of_page(a, page, cards_format(c));
 
 	if (bytes.p == NULL)
 		return err_set(e, ERR_MEMORY, "a page");

@@ -1,15 +1,16 @@
-/* One byte of version, one of kind, then the fields in the order of the functions below: numbers as 8 bytes, the rest
+/* One byte of format, one of kind, then the fields in the order of the functions below: numbers as 8 bytes, the rest
  * as 4 bytes of length and the bytes, big-endian; the length of what is absent is all ones. A change of fields needs a
- * new version, and CACHE_FORMAT with it, so that servers of two versions can run side by side (design.md 8).
+ * new format (formats.h), so that servers of two versions can run side by side (design.md 8).
  *
  * The reader is written as the writer: it remembers the first failure, so each field is one call. */
 #include "value.h"
 
 #include "buf.h"
+#include "formats.h"
 
 #include <string.h>
 
-enum { VERSION = 1, CARD = 'c', ORDER = 'o', LINK = 'l', PAGE = 'p' };
+enum { CARD = 'c', ORDER = 'o', LINK = 'l', PAGE = 'p' };
 #define ABSENT UINT32_C(0xffffffff)
 
 static void
@@ -35,7 +36,7 @@ put_slice(struct buf *b, struct slice s)
 
 /* NULL: no memory. The buffer and its bytes go with the arena. */
 static struct buf *
-start_value(struct arena *a, char kind)
+start_value(struct arena *a, int format, char kind)
 {
 	struct buf *b = arena_alloc(a, sizeof *b);
 
@@ -44,15 +45,15 @@ start_value(struct arena *a, char kind)
 	buf_init(b, CACHE_VALUE_MAX);
 	if (buf_defer(b, a) < 0)
 		return NULL;
-	buf_putc(b, VERSION);
+	buf_putc(b, (char)format);
 	buf_putc(b, kind);
 	return b;
 }
 
 struct slice
-value_of_card(struct arena *a, const struct card *card, int64_t stamp)
+value_of_card(struct arena *a, const struct card *card, int64_t stamp, int format)
 {
-	struct buf *b = start_value(a, CARD);
+	struct buf *b = start_value(a, format, CARD);
 
 	if (b == NULL)
 		return (struct slice){ NULL, 0 };
@@ -66,13 +67,15 @@ value_of_card(struct arena *a, const struct card *card, int64_t stamp)
 	put_slice(b, card->signer_known ?
 	    (struct slice){ (const char *)card->signer.id, sizeof card->signer.id } : (struct slice){ NULL, 0 });
 	put_slice(b, card->xml);
+	if (format >= 2)
+		put_slice(b, card->client);
 	return buf_slice(b);
 }
 
 struct slice
-value_of_order(struct arena *a, const struct cards_order *order, int64_t stamp)
+value_of_order(struct arena *a, const struct cards_order *order, int64_t stamp, int format)
 {
-	struct buf *b = start_value(a, ORDER);
+	struct buf *b = start_value(a, format, ORDER);
 
 	if (b == NULL)
 		return (struct slice){ NULL, 0 };
@@ -88,9 +91,9 @@ value_of_order(struct arena *a, const struct cards_order *order, int64_t stamp)
 }
 
 struct slice
-value_of_link(struct arena *a, const struct cards_link *link)
+value_of_link(struct arena *a, const struct cards_link *link, int format)
 {
-	struct buf *b = start_value(a, LINK);
+	struct buf *b = start_value(a, format, LINK);
 
 	if (b == NULL)
 		return (struct slice){ NULL, 0 };
@@ -107,9 +110,9 @@ value_of_link(struct arena *a, const struct cards_link *link)
 }
 
 struct slice
-value_of_page(struct arena *a, const struct cards_page *page)
+value_of_page(struct arena *a, const struct cards_page *page, int format)
 {
-	struct buf *b = start_value(a, PAGE);
+	struct buf *b = start_value(a, format, PAGE);
 
 	if (b == NULL)
 		return (struct slice){ NULL, 0 };
@@ -121,7 +124,7 @@ value_of_page(struct arena *a, const struct cards_page *page)
 	return buf_slice(b);
 }
 
-struct reader { struct slice rest; bool failed; };
+struct reader { struct slice rest; int format; bool failed; };
 
 static struct slice
 take(struct reader *r, size_t n)
@@ -165,9 +168,10 @@ take_slice(struct reader *r)
 static struct reader
 start(struct slice bytes, char kind)
 {
-	struct reader r = { bytes, bytes.p == NULL };
+	struct reader r = { .rest = bytes, .failed = bytes.p == NULL };
 
-	if (take_number(&r, 1) != VERSION || take_number(&r, 1) != (uint8_t)kind)
+	r.format = (int)take_number(&r, 1);
+	if (!format_is_read(FORMAT_CARD, r.format) || take_number(&r, 1) != (uint8_t)kind)
 		r.failed = true;
 	return r;
 }
@@ -192,6 +196,7 @@ value_read_card(struct slice bytes, struct card *card, int64_t *stamp)
 	card->user = take_slice(&r);
 	struct slice signer = take_slice(&r);
 	card->xml = take_slice(&r);
+	card->client = r.format >= 2 ? take_slice(&r) : (struct slice){ NULL, 0 };
 	card->signer_known = signer.p != NULL;
 	if (card->signer_known && signer.n != sizeof card->signer.id)
 		return false;

@@ -5,13 +5,15 @@
 #include "cards.h"
 
 /* stamp: milliseconds UTC when it was put into the cache, for logouts that name a user and not a card.
- * The bytes live in the arena; absent: no memory, or too big for the cache. */
-struct slice value_of_card(struct arena *a, const struct card *card, int64_t stamp);
-struct slice value_of_order(struct arena *a, const struct cards_order *order, int64_t stamp);
-struct slice value_of_link(struct arena *a, const struct cards_link *link);
-struct slice value_of_page(struct arena *a, const struct cards_page *page);
+ * format: a number of formats.h; what a format has no room for is left out. The bytes live in the arena; absent: no memory,
+ * or too big for the cache. */
+struct slice value_of_card(struct arena *a, const struct card *card, int64_t stamp, int format);
+struct slice value_of_order(struct arena *a, const struct cards_order *order, int64_t stamp, int format);
+struct slice value_of_link(struct arena *a, const struct cards_link *link, int format);
+struct slice value_of_page(struct arena *a, const struct cards_page *page, int format);
 
-/* False for anything that is not exactly what is written above. The result points into the bytes. */
+/* False for anything that is not exactly what is written above in one of the two formats that are read. The result points
+ * into the bytes. */
 bool value_read_card(struct slice bytes, struct card *card, int64_t *stamp);
 bool value_read_order(struct slice bytes, struct cards_order *order, int64_t *stamp);
 bool value_read_link(struct slice bytes, struct cards_link *link);

@@ -2,24 +2,22 @@
 #include "snapshot.h"
 
 #include "buf.h"
+#include "file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define NAME "configuration.json"
 #define PATH_BYTES 4096
 #define SNAPSHOT_MAX (32 << 20)
 
 static int
-path_of(const char *state, const char *name, char out[PATH_BYTES], struct err *e)
+path_of(const char *state, char out[PATH_BYTES], struct err *e)
 {
-	return snprintf(out, PATH_BYTES, "%s/%s", state, name) < PATH_BYTES ? 0 :
+	return snprintf(out, PATH_BYTES, "%s/" NAME, state) < PATH_BYTES ? 0 :
 	    err_set(e, ERR_CONFIG, "the state folder's path is too long");
 }
 
@@ -45,7 +43,7 @@ snapshot_read(const char *state, struct arena *a, struct snapshot *out, struct e
 	char path[PATH_BYTES];
 	json_error_t wrong;
 
-	if (path_of(state, NAME, path, e) < 0)
+	if (path_of(state, path, e) < 0)
 		return -1;
 	FILE *f = fopen(path, "re");
 	if (f == NULL)
@@ -58,65 +56,21 @@ snapshot_read(const char *state, struct arena *a, struct snapshot *out, struct e
 	return done;
 }
 
-static int
-write_all(int fd, struct slice s)
-{
-	while (s.n > 0) {
-		ssize_t n = write(fd, s.p, s.n);
-		if (n < 0 && errno != EINTR)
-			return -1;
-		if (n > 0)
-			s = slice_from(s, (size_t)n);
-	}
-	return fsync(fd);
-}
-
-static int
-write_file(const char *path, struct slice s, struct err *e)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
-
-	if (fd < 0)
-		return err_set(e, ERR_CONFIG, "%s: %s", path, strerror(errno));
-	int done = write_all(fd, s);
-	int why = errno;
-	if (close(fd) < 0 && done == 0) {
-		done = -1;
-		why = errno;
-	}
-	return done == 0 ? 0 : err_set(e, ERR_CONFIG, "%s: %s", path, strerror(why));
-}
-
-static int
-put_in_place(const char *state, struct slice content, struct err *e)
-{
-	char path[PATH_BYTES], fresh[PATH_BYTES];
-
-	if (path_of(state, NAME, path, e) < 0 || path_of(state, NAME ".new", fresh, e) < 0 ||
-	    write_file(fresh, content, e) < 0)
-		return -1;
-	if (rename(fresh, path) < 0)
-		return err_set(e, ERR_CONFIG, "%s: %s", path, strerror(errno));
-	int folder = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (folder >= 0) {
-		fsync(folder);	/* after power loss the old one is as whole as the new */
-		close(folder);
-	}
-	return 0;
-}
-
 int
 snapshot_write(const char *state, const struct snapshot *s, struct err *e)
 {
+	char path[PATH_BYTES];
 	struct buf b;
 
+	if (path_of(state, path, e) < 0)
+		return -1;
 	buf_init(&b, SNAPSHOT_MAX);
 	buf_printf(&b, "{\"revision\": %" PRId64 ", \"created\": \"", s->revision);
 	buf_put(&b, s->created);	/* PostgreSQL's form of a time: nothing to escape */
 	buf_puts(&b, "\", \"document\":\n");
 	buf_put(&b, s->document);
 	buf_puts(&b, "}\n");
-	int done = b.failed ? err_set(e, ERR_MEMORY, "snapshot") : put_in_place(state, buf_slice(&b), e);
+	int done = b.failed ? err_set(e, ERR_MEMORY, "snapshot") : file_replace(path, buf_slice(&b), e);
 	buf_free(&b);
 	return done;
 }

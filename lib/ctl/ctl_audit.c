@@ -194,6 +194,9 @@ put_line(FILE *f, const struct audit_row *r)
 		fprintf(f, " %.*s ms", SLICE_FMT(r->duration_ms));
 	put_named(f, "address", r->address);
 	put_named(f, "card", r->card_id);
+	/* single sign-on: the user signed in elsewhere */
+	if (!slice_eq(r->card_client, r->client))
+		put_named(f, "signed-in-by", r->card_client);
 	put_named(f, "request", r->request_id);
 	put_named(f, "server", r->server);
 	fputc('\n', f);
@@ -206,7 +209,8 @@ put_json(FILE *f, const struct audit_row *r)
 		{ "time", r->time }, { "server", r->server }, { "kind", r->kind }, { "status", r->status },
 		{ "request_id", r->request_id }, { "client", r->client }, { "organisation", r->organisation },
 		{ "user", r->user }, { "system", r->system }, { "address", r->address }, { "operation", r->operation },
-		{ "service", r->service }, { "endpoint", r->endpoint }, { "card_id", r->card_id }, { "reason", r->reason },
+		{ "service", r->service }, { "endpoint", r->endpoint }, { "card_id", r->card_id },
+		{ "card_client", r->card_client }, { "reason", r->reason },
 	}, numbers[] = {
 		{ "http_status", r->http_status }, { "duration_ms", r->duration_ms }, { "bytes_in", r->bytes_in },
 		{ "bytes_out", r->bytes_out },

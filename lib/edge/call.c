@@ -112,6 +112,7 @@ void
 edge_note_card(struct edge_call *c, const struct card *card)
 {
 	c->event.card_id = card->id;
+	c->event.card_client = card->client;
 	if (card->user.p != NULL)
 		c->event.user = card->user;
 }

@@ -6,6 +6,7 @@
 #include "access.h"
 #include "audit.h"
 #include "cards.h"
+#include "cluster.h"
 #include "conf.h"
 #include "fcgi.h"
 #include "http.h"
@@ -23,9 +24,13 @@ struct edge {
 	struct cards *cards;
 	struct http *http;
 	struct access_failures *failures;
+	struct cluster_presence *presence;
 };
-/* Reads the static file and opens all of it; nothing needs a neighbour to be there. */
+/* Reads the static file and opens all of it but `presence`; nothing needs a neighbour to be there. */
 int edge_open(struct edge *w, const char *config_file, const char *program, struct err *e);
+/* Takes its place among the programs of all servers; what it writes into cache and journal follows from theirs. ERR_CONFIG:
+ * it must not start beside them. listen: its socket, which tells workers of one kind apart. */
+int edge_appear(struct edge *w, const char *program, const char *listen, struct err *e);
 void edge_close(struct edge *w);
 /* A worker's whole main: options --config FILE --listen SOCKET [--log FILE], signals, serve, stop. `start` makes the
  * application's own state from w (NULL with e filled), `handle` serves, `stop` frees. Returns main's exit code. */

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define ARENA_MAX (16u << 20)
@@ -73,9 +74,45 @@ edge_open(struct edge *w, const char *config_file, const char *program, struct e
 	return w->live == NULL ? -1 : 0;
 }
 
+static void
+write_formats(void *ctx, int card, int journal)
+{
+	struct edge *w = ctx;
+
+	cards_write_format(w->cards, card);
+	audit_write_format(w->audit, journal);
+}
+
+/* "proxy-1" of /run/sosigw/proxy-1.sock; a socket that does not say the program is put behind it. */
+static void
+name_program(char *out, size_t size, const char *program, const char *listen)
+{
+	const char *base = strrchr(listen, '/') != NULL ? strrchr(listen, '/') + 1 : listen;
+	size_t n = strlen(base);
+
+	if (n > 5 && strcmp(base + n - 5, ".sock") == 0)
+		n -= 5;
+	bool says = strncmp(base, program, strlen(program)) == 0;
+	snprintf(out, size, "%s%s%.*s", says ? "" : program, says ? "" : " ", (int)n, base);
+}
+
+int
+edge_appear(struct edge *w, const char *program, const char *listen, struct err *e)
+{
+	char name[128];
+
+	name_program(name, sizeof name, program, listen);
+	const struct cluster_presence_conf conf = { .db = w->db, .live = w->live, .file = w->file, .program = name,
+		.on_formats = write_formats, .ctx = w };
+	w->presence = cluster_appear(&conf, e);
+	return w->presence == NULL ? -1 : 0;
+}
+
 void
 edge_close(struct edge *w)
 {
+	while (!cluster_vanish(w->presence, INT32_MAX))
+		;
 	if (w->live != NULL)
 		conf_live_stop(w->live);
 	if (w->audit != NULL) {
@@ -238,7 +275,8 @@ edge_main(const struct edge_program *p, int argc, char **argv)
 		return 2;
 	}
 	xml_init();
-	if (dsig_init(&e) < 0 || edge_open(&s.edge, o.config, p->name, &e) < 0 || serve(&s, &o, &e) < 0)
+	if (dsig_init(&e) < 0 || edge_open(&s.edge, o.config, p->name, &e) < 0 ||
+	    edge_appear(&s.edge, p->name, o.listen, &e) < 0 || serve(&s, &o, &e) < 0)
 		log_err(LOG_ERROR, "stop", (struct slice){ NULL, 0 }, &e);
 	else
 		log_msg(LOG_INFO, "stop", "drained");

@@ -2,6 +2,7 @@
 
 #include "clock.h"
 #include "conv.h"
+#include "file.h"
 #include "log.h"
 #include "pki.h"
 
@@ -91,29 +92,6 @@ read_file(struct arena *a, const char *path)
 	return p != NULL && n == (size_t)st.st_size ? (struct slice){ p, n } : none;
 }
 
-/* Whole or not at all, also when the power goes. */
-static int
-write_file(const char *path, struct slice bytes, struct err *e)
-{
-	char fresh[PATH_MAX + 8];
-
-	snprintf(fresh, sizeof fresh, "%s.new", path);
-	int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-	if (fd < 0)
-		return err_set(e, ERR_INTERNAL, "%s: %s", fresh, strerror(errno));
-	ssize_t n = 1;
-	for (size_t at = 0; at < bytes.n && n > 0; at += (size_t)n)
-		n = write(fd, bytes.p + at, bytes.n - at);
-	bool good = n > 0 && fsync(fd) == 0;
-	good &= close(fd) == 0;
-	if (!good || rename(fresh, path) < 0) {
-		err_set(e, ERR_INTERNAL, "%s: %s", path, strerror(errno));
-		unlink(fresh);
-		return -1;
-	}
-	return 0;
-}
-
 static X509_CRL *
 read_kept(struct round *r, const struct list *one)
 {
@@ -154,7 +132,7 @@ keep_tags(struct round *r, const struct list *one, const struct http_small *got)
 	struct slice text = arena_printf(r->a, "%.*s\n%.*s\n", SLICE_FMT(got->etag), SLICE_FMT(got->last_modified));
 
 	file_path(path, r->l, one->name, ".tag");
-	if (text.p == NULL || write_file(path, text, &e) < 0)
+	if (text.p == NULL || file_replace(path, text, &e) < 0)
 		unlink(path);	/* without tags the whole list comes next time */
 }
 
@@ -179,7 +157,7 @@ take(struct round *r, const struct list *one, const struct http_small *got, cons
 	if (is_older(fresh, kept))
 		return err_set(e, ERR_INVALID, "an older list than the one kept");
 	file_path(path, r->l, one->name, ".crl");
-	if (write_file(path, got->body, e) < 0)
+	if (file_replace(path, got->body, e) < 0)
 		return -1;
 	keep_tags(r, one, got);
 	r->changed = true;

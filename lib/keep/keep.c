@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "cluster.h"
 #include "crl.h"
+#include "formats.h"
 #include "log.h"
 #include "thread.h"
 
@@ -35,6 +36,7 @@ struct keep {
 	struct conf_live *live;
 	struct http *http;
 	struct crls *crls;
+	struct cluster_presence *presence;
 	int64_t started;
 	struct task tasks[TASKS];
 
@@ -66,8 +68,8 @@ beat(struct keep *k, int64_t *wait_ms, struct err *e)
 	getloadavg(&load, 1);
 	struct cluster_member self = { .server = slice_of(k->file->server), .zone = slice_of(k->file->zone),
 		.version = S(SOSIGW_VERSION), .started = k->started, .revision = c == NULL ? 0 : c->revision, .load = load,
-		.card_format = CLUSTER_CARD_FORMAT, .journal_format = CLUSTER_JOURNAL_FORMAT,
-		.config_format = CLUSTER_CONFIG_FORMAT };
+		.card_format = FORMAT_CARD, .journal_format = FORMAT_JOURNAL,
+		.config_format = FORMAT_CONFIG };
 	if (c != NULL)
 		conf_release(k->live, c);
 	struct arena *a = arena_new(65536);
@@ -210,7 +212,7 @@ static int
 open_all(struct keep *k, struct err *e)
 {
 	/* short waits: a task that waits for the database does nothing else, and a stop waits for it */
-	const struct db_conf conf = { .conninfo = k->file->database, .connections = 2, .connect_ms = 2000,
+	const struct db_conf conf = { .conninfo = k->file->database, .connections = 3, .connect_ms = 2000,
 		.statement_ms = 15000, .wait_ms = 2000 };
 
 	k->db = db_new(&conf);
@@ -222,7 +224,10 @@ open_all(struct keep *k, struct err *e)
 	if (k->live == NULL)
 		return -1;
 	conf_live_on_change(k->live, on_change, k);
-	return 0;
+	const struct cluster_presence_conf presence = { .db = k->db, .live = k->live, .file = k->file,
+		.program = "housekeeper", .keeps_copy = true };
+	k->presence = cluster_appear(&presence, e);
+	return k->presence == NULL ? -1 : 0;
 }
 
 static void
@@ -257,7 +262,7 @@ keep_start(const struct conf_file *file, struct err *e)
 	pthread_condattr_destroy(&attr);
 	if (open_all(k, e) == 0 && start_tasks(k, e) == 0)
 		return k;
-	if (k->tasks[0].started)
+	if (k->presence != NULL)
 		keep_stop(k);
 	else
 		free_all(k);
@@ -289,6 +294,17 @@ wait_for_tasks(struct keep *k, int64_t deadline)
 	return last == NULL;
 }
 
+static bool
+end_presence(struct keep *k, int64_t wait_ms)
+{
+	if (!cluster_vanish(k->presence, wait_ms > 0 ? wait_ms : 0)) {
+		log_msg(LOG_WARN, "stop", "the heartbeat still waits for somebody");
+		return false;
+	}
+	k->presence = NULL;
+	return true;
+}
+
 bool
 keep_stop(struct keep *k)
 {
@@ -299,7 +315,7 @@ keep_stop(struct keep *k)
 	pthread_cond_broadcast(&k->wake);
 	bool ended = wait_for_tasks(k, deadline);
 	pthread_mutex_unlock(&k->lock);
-	if (!ended)
+	if (!ended || !end_presence(k, deadline - clock_mono_ms()))
 		return false;
 	for (size_t i = 0; i < TASKS; i++)
 		if (k->tasks[i].started)

@@ -159,6 +159,7 @@ keep(const struct signing *s, struct arena *a, const struct conf_organisation *o
 {
 	struct card card = {
 		.xml = signed_card->xml, .id = signed_card->id, .system = signed_card->system, .user = order->user,
+		.client = order->client,
 		.not_before = signed_card->not_before, .not_after = signed_card->not_after,
 		.kept = clock_now(), .signer_known = true,
 	};

@@ -41,14 +41,14 @@ static void
 round_trip(struct slice value)
 {
 	static const uint8_t before[RECORD_HASH];
-	struct audit_event ev = { .user = value, .endpoint = value, .time_ms = (int64_t)value.n };
+	struct audit_event ev = { .user = value, .endpoint = value, .card_client = value, .time_ms = (int64_t)value.n };
 	struct record_text t;
 	struct record r;
 	uint8_t hash[RECORD_HASH];
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 
 	must(md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1);
-	record_event(&t, &ev);
+	record_event(&t, &ev, 1 + (int)(value.n % 2));
 	record_seal(&t, md, 1, before, hash);
 	EVP_MD_CTX_free(md);
 	must(record_read((struct slice){ t.bytes, t.n }, &r) == RECORD_WHOLE && r.size == t.n);

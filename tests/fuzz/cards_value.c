@@ -15,9 +15,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct cards_order order;
 	int64_t stamp;
 
-	if (value_read_card(bytes, &card, &stamp) && !slice_eq(value_of_card(a, &card, stamp), bytes))
+	if (value_read_card(bytes, &card, &stamp) && !slice_eq(value_of_card(a, &card, stamp, data[0]), bytes))
 		abort();
-	if (value_read_order(bytes, &order, &stamp) && !slice_eq(value_of_order(a, &order, stamp), bytes))
+	if (value_read_order(bytes, &order, &stamp) && !slice_eq(value_of_order(a, &order, stamp, data[0]), bytes))
 		abort();
 	arena_free(a);
 	return 0;

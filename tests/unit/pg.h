@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <grp.h>
 #include <libpq-fe.h>
 #include <pwd.h>
@@ -245,6 +246,19 @@ pg_file(struct test_pg *pg, const char *path)
 
 	pg_exec(pg, sql);
 	arena_free(a);
+}
+
+/* The whole schema, as sosigwctl migrate brings it up. */
+static inline void
+pg_schema(struct test_pg *pg)
+{
+	glob_t files;
+
+	if (glob("schema/[0-9]*.sql", 0, NULL, &files) != 0)
+		fail_msg("no schema");
+	for (size_t i = 0; i < files.gl_pathc; i++)
+		pg_file(pg, files.gl_pathv[i]);
+	globfree(&files);
 }
 
 #endif

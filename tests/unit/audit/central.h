@@ -19,8 +19,7 @@ start_database(void **state)
 {
 	(void)state;
 	pg = pg_start();
-	pg_file(pg, "schema/002-audit.sql");
-	pg_file(pg, "schema/003-audit-retention.sql");
+	pg_schema(pg);
 	db = db_new(&(struct db_conf){ .conninfo = pg_conninfo(pg), .connections = 4, .connect_ms = 2000,
 	    .statement_ms = 20000, .wait_ms = 2000 });
 	return db == NULL;

@@ -290,7 +290,7 @@ a_changed_journal_shows_at_the_next_record(void **state)
 	assert_int_equal(record_read(slice_from(bytes, begin.size), &honest), RECORD_WHOLE);
 	struct audit_event ev = event(AUDIT_OK, "r2");	/* as long as the true one */
 	EVP_DigestInit_ex(md, EVP_sha256(), NULL);
-	record_event(&forged, &ev);
+	record_event(&forged, &ev, 1);
 	record_seal(&forged, md, 2, begin.hash, hash);
 	EVP_MD_CTX_free(md);
 	assert_int_equal(forged.n, honest.size);
@@ -304,6 +304,39 @@ a_changed_journal_shows_at_the_next_record(void **state)
 	struct findings f = verify();
 	assert_true(f.broken > 0);
 	assert_non_null(strstr(f.text, "record 3 is not what was written"));
+}
+
+/* As when the last server of a cluster is upgraded while this one works. */
+static void
+a_journal_may_go_on_in_another_format(void **state)
+{
+	struct world *w = *state;
+	struct audit *j = journal_open(w, false);
+	struct audit_event ev = event(AUDIT_OK, "r1");
+	char said[100];
+	size_t n;
+
+	ev.card_client = S("lab");
+	assert_ok(audit_write(j, &ev, &w->e), &w->e);		/* nobody has said otherwise: the older format */
+	audit_write_format(j, 2);
+	ev.request_id = S("r2");
+	ev.status = AUDIT_OPEN;
+	assert_ok(audit_write(j, &ev, &w->e), &w->e);
+	audit_write_format(j, 1);
+	ev.status = AUDIT_OK;
+	assert_ok(audit_write(j, &ev, &w->e), &w->e);
+	audit_close(j);
+	assert_int_equal(ship(w), 3);
+	assert_whole(2);
+	struct audit_row *rows = search(w, (struct audit_query){ .request_id = S("r1") }, &n);
+	assert_null(rows[0].card_client.p);
+	rows = search(w, (struct audit_query){ .request_id = S("r2") }, &n);
+	assert_slice("lab", rows[0].card_client);	/* the record that opened the event said it */
+	assert_slice("ok", rows[0].status);
+	pg_value(pg, "SELECT string_agg(payload::jsonb->>'f', '' ORDER BY sequence) FROM audit_record", said, sizeof said);
+	assert_string_equal(said, "11211");
+	pg_exec(pg, "UPDATE audit_event SET card_client = 'epj'");
+	assert_int_equal(verify().broken, 2);
 }
 
 static void
@@ -622,6 +655,7 @@ main(void)
 		T(a_damaged_record_is_told_and_the_rest_arrives),
 		T(a_record_that_stands_there_twice_is_sent_once),
 		T(a_changed_journal_shows_at_the_next_record),
+		T(a_journal_may_go_on_in_another_format),
 		T(events_of_any_month_arrive),
 		T(what_verify_finds),
 		T(writers_killed_at_any_moment_lose_and_double_nothing),

@@ -46,7 +46,7 @@ set_up(void **state)
 	server_set(&w->server, 0, (struct page){ "/one", 200, ca_list_der(w->a, crl), NULL, 0, 0 });
 	X509_CRL_free(crl);
 	pg_exec(pg, "DELETE FROM audit_journal; DELETE FROM audit_record; DELETE FROM audit_event; DELETE FROM audit_dropped; "
-	    "DELETE FROM audit_cut; DELETE FROM member; "
+	    "DELETE FROM audit_cut; DELETE FROM member; DELETE FROM member_program; "
 	    "DELETE FROM config_revision");
 	w->file = (struct conf_file){ .server = "gw1", .zone = "a", .database = pg_conninfo(pg), .journal = w->dir,
 		.state = w->dir };
@@ -269,9 +269,7 @@ start_database(void **state)
 {
 	(void)state;
 	pg = pg_start();
-	pg_file(pg, "schema/001-config.sql");
-	pg_file(pg, "schema/002-audit.sql");
-	pg_file(pg, "schema/003-audit-retention.sql");
+	pg_schema(pg);
 	ca.key = EVP_RSA_gen(2048);
 	ca.cert = ca_issue(NULL, &(struct ca_order){ .cn = "CA", .is_ca = true, .key = ca.key });
 	return 0;
