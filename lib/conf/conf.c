@@ -344,8 +344,22 @@ check_clients_differ(struct build *b)
 	}
 }
 
+/* Apache gives up on a worker from which nothing has come for so long, and answers itself, without a fault that says what
+ * was sent; a little is left for the rest of the call. */
 static void
-read_services(struct build *b, json_t *list)
+check_waits(struct build *b, const struct at *at, const struct conf_service *s, int64_t apache_seconds)
+{
+	const struct at answer = { at, "answer_ms", 0 }, idle = { at, "idle_ms", 0 };
+	int64_t most = 1000 * apache_seconds - 5000;
+
+	if ((int64_t)s->connect_ms + s->answer_ms > most)
+		problem(b->p, &answer, "and connect_ms together must be 5000 below limits.apache_timeout_seconds");
+	if (s->idle_ms > most)
+		problem(b->p, &idle, "must be 5000 below limits.apache_timeout_seconds");
+}
+
+static void
+read_services(struct build *b, json_t *list, int64_t apache_seconds)
 {
 	struct conf_service *out = room(b, json_array_size(list), sizeof *out);
 
@@ -365,6 +379,7 @@ read_services(struct build *b, json_t *list)
 			.key_file = cstr(b, o, "key_file"),
 		};
 		s->url_z = s->url.p;
+		check_waits(b, &at, s, apache_seconds);
 		if ((s->cert_file == NULL) != (s->key_file == NULL))
 			problem(b->p, &key, "cert_file and key_file go together");
 		for (size_t j = 0; j < i; j++)
@@ -467,12 +482,12 @@ static void
 read_document(struct build *b, json_t *o)
 {
 	struct conf *c = b->c;
-	json_t *times = json_object_get(o, "times");
+	json_t *times = json_object_get(o, "times"), *limits = json_object_get(o, "limits");
 
 	read_organisations(b, json_object_get(o, "organisations"));
 	read_clients(b, json_object_get(o, "clients"));
 	check_clients_differ(b);
-	read_services(b, json_object_get(o, "services"));
+	read_services(b, json_object_get(o, "services"), number(limits, "apache_timeout_seconds"));
 	read_sts(b, json_object_get(o, "sts"));
 	read_trust(b, json_object_get(o, "trust"));
 	c->front_proxies = addresses(b, o, "front_proxies", &c->nfront_proxies);
@@ -484,7 +499,7 @@ read_document(struct build *b, json_t *o)
 	c->url_answer_most = number(times, "answer_url_max_seconds");
 	c->browser_remember = flag(o, "browser_remember_key_file");
 	c->expiry_margin = number(times, "expiry_margin_seconds");
-	c->max_message = number(json_object_get(o, "limits"), "card_message_bytes");
+	c->max_message = number(limits, "card_message_bytes");
 	c->retention_months = (unsigned)number(json_object_get(o, "audit"), "retention_months");
 	c->danish = slice_is(text(b, o, "language"), "da");
 }

@@ -252,7 +252,7 @@ static const struct member service[] = {
 	N("connect_ms", 1, MS_MOST, 3000),
 	N("answer_ms", 1, MS_MOST, 60000),
 	N("idle_ms", 1, MS_MOST, 60000),
-	N("total_ms", 0, 24 * MS_MOST, 0),
+	N("total_ms", 0, 24 * MS_MOST, 3600000),
 	N("max_card_age_minutes", 0, 24 * 60, 0),
 	T("ca_file", OR_NULL, NULL, check_path),
 	T("cert_file", OR_NULL, NULL, check_path),
@@ -296,6 +296,7 @@ static const struct member times[] = {
 };
 static const struct member limits[] = {
 	N("card_message_bytes", 4096, 16 << 20, 262144),
+	N("apache_timeout_seconds", 10, 24 * 3600, 90),
 	LAST
 };
 static const struct member audit[] = {

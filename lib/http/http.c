@@ -24,6 +24,7 @@
 #define HEAD_BYTES (256 * 1024)		/* of all headers of an answer, 1xx included */
 #define HEADERS_MAX 256
 #define DEFAULT_MS 60000
+#define LEAST_RATE 500		/* bytes a second, beyond idle_ms; what Apache asks of a client (RequestReadTimeout) */
 
 struct call {
 	const struct http_call *c;
@@ -43,7 +44,10 @@ struct call {
 
 	bool moved;			/* a byte came since the clock was looked at */
 	curl_off_t uploaded;
+	uint64_t measured;		/* bytes that had moved at measured_from */
 	int64_t started, moved_at, sent_at;	/* sent_at 0: not all sent yet */
+	int64_t measured_from;		/* LEAST_RATE counts from here; 0: not begun */
+	bool measured_answer;		/* that is where the answer began */
 };
 
 /* ---- the request */
@@ -406,6 +410,23 @@ is_all_sent(const struct call *call)
 	return call->uploaded >= (curl_off_t)c->body.n;
 }
 
+static uint64_t
+bytes_moved(const struct call *call)
+{
+	return (uint64_t)call->uploaded + call->out->received;
+}
+
+/* The rate is that of the request on its way, then that of the answer. */
+static void
+measure(struct call *call, int64_t now)
+{
+	if (call->measured_from != 0 && call->measured_answer == call->head_done)
+		return;
+	call->measured_from = now;
+	call->measured = bytes_moved(call);
+	call->measured_answer = call->head_done;
+}
+
 /* Notes what happened since it was called last. */
 static void
 look(struct call *call, int64_t now)
@@ -421,6 +442,16 @@ look(struct call *call, int64_t now)
 	call->uploaded = uploaded;
 	if (call->sent_at == 0 && is_all_sent(call))
 		call->sent_at = now;
+	measure(call, now);
+}
+
+static void
+sooner(int64_t *end, const char **wait, int64_t other, const char *what)
+{
+	if (other < *end) {
+		*end = other;
+		*wait = what;
+	}
 }
 
 /* When the present wait ends; what for, for the log. */
@@ -440,11 +471,11 @@ deadline(const struct call *call, const char **wait)
 	} else {
 		*wait = "the next byte";
 		end = call->moved_at + or_default(c->idle_ms);
+		int64_t earned = (int64_t)(bytes_moved(call) - call->measured) * 1000 / LEAST_RATE;
+		sooner(&end, wait, call->measured_from + or_default(c->idle_ms) + earned, "500 bytes a second");
 	}
-	if (c->total_ms != 0 && call->started + c->total_ms < end) {
-		*wait = "the whole call";
-		end = call->started + c->total_ms;
-	}
+	if (c->total_ms != 0)
+		sooner(&end, wait, call->started + c->total_ms, "the whole call");
 	return end;
 }
 

@@ -30,7 +30,7 @@ struct http_call {
 	/* 0: a minute */
 	unsigned connect_ms;	/* to connect, TLS included */
 	unsigned answer_ms;	/* from the request sent until the answer's first byte */
-	unsigned idle_ms;	/* without a byte, in either direction */
+	unsigned idle_ms;	/* without a byte, in either direction; beyond it 500 bytes a second must move */
 	unsigned total_ms;	/* of the whole call; 0: no limit but the others */
 
 	/* The request body: either in one piece, or read from a source. length -1: chunked. A source returns

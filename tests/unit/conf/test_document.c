@@ -224,6 +224,12 @@ every_break_of_a_rule_is_told_with_its_place(void **state)
 		    "from 1 to 3600000\nsts.connect_ms: must be a whole number from 1 to 3600000\n" },
 		{ "\"idle_ms\": 60000", "\"idle_ms\": 0", "services[0].idle_ms: must be a whole number from 1 to 3600000\n" },
 		{ "\"idle_ms\": 60000", "\"idle_ms\": null", "services[0].idle_ms: must be a whole number from 1 to 3600000\n" },
+		{ "\"answer_ms\": 60000", "\"answer_ms\": 82000", NULL },
+		{ "\"answer_ms\": 60000", "\"answer_ms\": 82001", "services[0].answer_ms: and connect_ms together must be 5000 below "
+		    "limits.apache_timeout_seconds\n" },
+		{ "\"idle_ms\": 60000", "\"idle_ms\": 85001", "services[0].idle_ms: must be 5000 below limits.apache_timeout_seconds\n" },
+		{ "\"apache_timeout_seconds\": 90", "\"apache_timeout_seconds\": 65",
+		    "services[0].answer_ms: and connect_ms together must be 5000 below limits.apache_timeout_seconds\n" },
 		{ "\"front_proxies\": []", "\"front_proxies\": \"10.0.0.1\"", "front_proxies: must be a list\n" },
 		{ "\"front_proxies\": []", "\"front_proxies\": [1]", "front_proxies[0]: must be a string\n" },
 		{ "\"times\": {", "\"times\": {\"a\\nb\": 1,", "times.a?b: is not known here\n" },

@@ -461,6 +461,16 @@ stop_in_the_body(struct peer *p)
 	peer_wait_closed(p);
 }
 
+/* A byte now and then, for ever. */
+static void
+drip(struct peer *p)
+{
+	if (peer_request(p))
+		peer_say(p, "HTTP/1.1 200 OK\r\n\r\n");
+	while (!p->server->quit && peer_send(p, "x", 1))
+		poll(NULL, 0, 10);
+}
+
 static void
 read_nothing(struct peer *p)
 {
@@ -483,6 +493,7 @@ every_wait_ends(void **state)
 		{ stop_in_the_body, 10000, 50, 0, "the next byte" },
 		{ stop_in_the_body, 10000, 10000, 50, "the whole call" },
 		{ read_nothing, 10000, 50, 0, "the next byte" },	/* while sending */
+		{ drip, 10000, 200, 0, "500 bytes a second" },
 	};
 	struct world *w = *state;
 	size_t n = 30000000;
