@@ -80,6 +80,12 @@ def double_audit(run):
 	return tampered(run, 'audit_event', where, f"INSERT INTO audit_event ({', '.join(names)}) SELECT {given} FROM audit_event WHERE {where}")
 
 
+def wrong_audit(run):
+	"""An event says another outcome than the call had."""
+	where = f"system_id = '{some_event(run)}'"
+	return tampered(run, 'audit_event', where, f"UPDATE audit_event SET status = 'refused' WHERE {where}")
+
+
 def change_audit(run):
 	"""A record, which is the evidence, says another client."""
 	where = f"payload LIKE '%{some_event(run)}%'"
@@ -157,6 +163,7 @@ def refuse(run):
 SABOTAGES = [
 	('lose-audit', False, lose_audit, ('missing', 'broken')),
 	('double-audit', False, double_audit, ('doubled', 'broken')),
+	('wrong-audit', False, wrong_audit, ('wrong', 'broken')),
 	('change-audit', False, change_audit, ('broken',)),
 	('lose-card', False, lose_card, ('lost',)),
 	('resurrect-card', False, resurrect_card, ('returned',)),
