@@ -108,7 +108,8 @@ class Site:
 
 	@property
 	def clock(self):
-		return bool(self.addresses and FAKETIME)
+		built = os.path.basename(self.world.sandbox['build'])	# sanitizers want to be preloaded first
+		return bool(self.addresses and FAKETIME) and built not in ('address', 'undefined', 'thread')
 
 
 def ip(*batch):
@@ -418,7 +419,7 @@ def supervise(site):
 NETWORKS = {'addresses': 'it takes a network namespace for each server'}
 STANDBY = {'standby': 'it takes a sandbox with a standby'}
 DISK = {'disk': 'it takes a small disk for the database'}
-CLOCK = {'clock': 'it takes libfaketime, and a /dev/shm of our own for what that leaves behind'}
+CLOCK = {'clock': 'it takes libfaketime, a build without sanitizers, and a /dev/shm of our own for what that leaves behind'}
 # name, what is done, what may happen: kinds of findings, or how first attempts outside a killed process may fail, as they
 # do while nobody listens there; what it needs
 NOBODY = {'no connection'}

@@ -170,3 +170,4 @@ SABOTAGES = [
 	('hang', True, hang, ('gap',)),
 	('refuse', True, refuse, ('failed',)),
 ]
+QUICK = ['lose-audit', 'double-audit', 'wrong-audit', 'change-audit', 'lose-card']
