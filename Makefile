@@ -32,7 +32,7 @@ USES_edge    := cluster audit access cards soap conf http fcgi cache db idcard p
 USES_proxy   := edge signing cluster audit access cards sts idcard soap conf http fcgi cache db pki dsig xml base
 USES_ops     := web html $(USES_proxy)
 USES_sign    := web html $(USES_proxy)
-USES_keep    := cluster audit conf http db pki base
+USES_keep    := cluster audit cards idcard conf http cache db pki dsig xml base
 USES_ctl     := cluster audit cards access idcard conf cache db pki dsig xml base
 
 PROGRAMS := proxy card housekeeper sosigwctl

@@ -9,46 +9,26 @@
  *   (watch.c), and every note ends after some minutes, since other processes may have seen other nodes.
  * - Copies are repaired with `add` where there was none and with `cas` where there was an older one, so that a repair
  *   never undoes what somebody wrote meanwhile.
- * - When the nodes that should have it have nothing, all are asked: it may have been written while those were away.
+ * - When the nodes that should have it have nothing, all are asked: it may have been written while those were away,
+ *   or by a server with another list of nodes. Beside such a one, nodes that only one of both lists places on must be
+ *   in the other as moving, else a note could hide what was written past it.
+ * - What nobody reads is restored by restore.c.
  * - With two keys in rotation a name has one hash under each. All are looked up, the first is written. */
-#include "cache.h"
+#include "cache_private.h"
 
 #include "clock.h"
 #include "log.h"
-#include "node.h"
 #include "place.h"
 #include "rand.h"
-#include "seal.h"
-#include "watch.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-	CHECKED = 1 << 16,		/* names noted; 512 KB */
 	CHECKED_MS = 10 * 60 * 1000,	/* how long a note is good */
 	REPORT_MS = 60 * 1000,
 	SCRATCH = 8 * 1024 * 1024,	/* all copies of the largest value */
-	COPIES = 2,
 	ADD_TRIES = 4,
-};
-
-struct cache {
-	size_t n;
-	struct node nodes[CACHE_NODES_MAX];
-	uint64_t identities[CACHE_NODES_MAX];
-	struct watch *watch;
-	struct seal seal;
-	_Atomic int64_t reported;	/* when values that do not open were last logged */
-	atomic_uint_fast64_t unopened;
-	_Atomic uint64_t checked[CHECKED];
-};
-
-/* A name under one key: where it is on the nodes. */
-struct spot {
-	uint8_t hash[32];
-	char key[NODE_KEY];
-	uint8_t order[CACHE_NODES_MAX];
 };
 
 /* A way over the nodes that are up, in the order of a spot. */
@@ -67,7 +47,7 @@ struct look {
 	bool no_memory;
 	struct seal_item best;
 	size_t answered, nslots;
-	struct slot slots[COPIES];	/* under the first key */
+	struct slot slots[CACHE_COPIES];	/* under the first key */
 };
 
 static void
@@ -95,10 +75,13 @@ add_nodes(struct cache *c, const struct cache_conf *conf, struct err *e)
 			if (c->identities[j] == c->identities[i])
 				return err_set(e, ERR_CONFIG, "cache node %s:%u is named twice", n->host,
 				    (unsigned)n->port);
+		c->moving |= (uint32_t)n->moving << i;
 		c->n++;
 		if (node_init(&c->nodes[i], n->host, n->port, n->zone, timeout) < 0)
 			return err_set(e, ERR_MEMORY, "cache node");
 	}
+	if (c->moving == UINT32_MAX >> (32 - c->n))
+		return err_set(e, ERR_CONFIG, "every cache node is moving");
 	return 0;
 }
 
@@ -127,12 +110,12 @@ cache_free(struct cache *c)
 		close_all(c);
 }
 
-static void
-spot_find(struct cache *c, const struct cache_name *name, size_t key, struct spot *s)
+void
+spot_of_hash(const struct cache *c, const uint8_t hash[32], struct spot *s)
 {
 	static const char digits[] = "0123456789abcdef";
 
-	seal_name(&c->seal, key, name, s->hash);
+	memmove(s->hash, hash, sizeof s->hash);
 	for (size_t i = 0; i < sizeof s->hash; i++) {
 		s->key[2 * i] = digits[s->hash[i] >> 4];
 		s->key[2 * i + 1] = digits[s->hash[i] & 15];
@@ -140,10 +123,26 @@ spot_find(struct cache *c, const struct cache_name *name, size_t key, struct spo
 	place_order(c->identities, c->n, s->hash, s->order);
 }
 
+static void
+spot_find(struct cache *c, const struct cache_name *name, size_t key, struct spot *s)
+{
+	uint8_t hash[32];
+
+	seal_name(&c->seal, key, name, hash);
+	spot_of_hash(c, hash, s);
+}
+
 static struct walk
 walk_start(struct cache *c, const struct spot *s)
 {
-	return (struct walk){ .c = c, .spot = s, .first = -1 };
+	return (struct walk){ .c = c, .spot = s, .asked = c->moving, .first = -1 };
+}
+
+/* Over those that nothing is placed on, behind the others. */
+static struct walk
+walk_moving(struct cache *c, const struct spot *s)
+{
+	return (struct walk){ .c = c, .spot = s, .asked = ~c->moving, .first = -1 };
 }
 
 /* The next node that is up, or -1. For the second copy a node of another zone goes before. */
@@ -187,7 +186,7 @@ note_of(struct cache *c, const struct spot *s, int *first)
 	uint64_t note = (uint64_t)(clock_mono_ms() / CHECKED_MS) + 1;
 
 	*first = -1;
-	for (int i = 0; i < COPIES; i++) {
+	for (int i = 0; i < CACHE_COPIES; i++) {
 		int node = walk_next(&w);
 		if (node < 0)
 			break;
@@ -208,7 +207,7 @@ note_place(struct cache *c, const struct spot *s)
 	uint32_t at;
 
 	memcpy(&at, s->hash + 16, sizeof at);
-	return &c->checked[at % CHECKED];
+	return &c->checked[at % CACHE_CHECKED];
 }
 
 /* ---- looking */
@@ -249,32 +248,44 @@ is_alive(const struct seal_item *item)
 	return !item->gone && item->expires > clock_now();
 }
 
+/* One copy more for the comparison; false when the node did not answer. */
+static bool
+look_at_copy(struct cache *c, struct arena *a, const struct spot *s, struct slot *slot, struct look *l)
+{
+	struct seal_item item;
+	enum seal_result opened = SEAL_FOREIGN;
+	enum node_reply reply = read_copy(c, a, slot->node, s, &item, &opened, &slot->cas);
+
+	if (reply == NODE_AWAY || reply == NODE_REFUSED)
+		return false;
+	slot->there = reply == NODE_DONE;
+	l->no_memory = l->no_memory || (slot->there && opened == SEAL_NO_MEMORY);
+	if (slot->there && opened == SEAL_OPENED) {
+		slot->stamp = item.stamp;
+		if (!l->found || item.stamp > l->best.stamp)
+			l->best = item;
+		l->found = true;
+	}
+	l->answered++;
+	return true;
+}
+
 /* Looks under one key: at the two nodes that should have it, or at all that are up. */
 static void
 look_at(struct cache *c, struct arena *a, const struct spot *s, bool everywhere, bool note_slots, struct look *l)
 {
-	struct walk w = walk_start(c, s);
+	struct walk w = walk_start(c, s), others = walk_moving(c, s);
 
-	for (int i; (everywhere || w.copies < COPIES) && (i = walk_next(&w)) >= 0;) {
+	for (int i; (everywhere || w.copies < CACHE_COPIES) && (i = walk_next(&w)) >= 0;) {
 		struct slot slot = { .node = &c->nodes[i], .stamp = INT64_MIN };
-		struct seal_item item;
-		enum seal_result opened = SEAL_FOREIGN;
-		enum node_reply reply = read_copy(c, a, slot.node, s, &item, &opened, &slot.cas);
-		if (reply == NODE_AWAY || reply == NODE_REFUSED)
+		if (!look_at_copy(c, a, s, &slot, l))
 			continue;
-		slot.there = reply == NODE_DONE;
-		l->no_memory = l->no_memory || (slot.there && opened == SEAL_NO_MEMORY);
-		if (slot.there && opened == SEAL_OPENED) {
-			slot.stamp = item.stamp;
-			if (!l->found || item.stamp > l->best.stamp)
-				l->best = item;
-			l->found = true;
-		}
-		if (note_slots && w.copies < COPIES)
+		if (note_slots && w.copies < CACHE_COPIES)
 			l->slots[l->nslots++] = slot;
 		walk_count(&w, i);
-		l->answered++;
 	}
+	for (int i; everywhere && (i = walk_next(&others)) >= 0;)
+		look_at_copy(c, a, s, &(struct slot){ .node = &c->nodes[i], .stamp = INT64_MIN }, l);
 }
 
 static int
@@ -308,38 +319,67 @@ next_stamp(const struct look *l)
 	return l->found && l->best.stamp >= stamp ? l->best.stamp + 1 : stamp;
 }
 
+/* What nodes are given: sealed, with a version that is the same for copies with the same stamp. bytes absent: the arena
+ * is full. */
+static struct node_item
+seal_item_for(struct cache *c, struct arena *a, const struct spot *s, const struct seal_item *item)
+{
+	return (struct node_item){ seal_close(&c->seal, a, s->hash, item), (uint32_t)item->stamp,
+		item->expires - clock_now() };
+}
+
 /* Brings both copies to what was found; true when they agree now. */
 static bool
 repair(struct cache *c, struct arena *a, const struct spot *s, const struct look *l)
 {
-	int64_t ttl = l->best.expires - clock_now();
-	struct slice sealed = { NULL, 0 };
+	struct node_item item = { .ttl = 0 };
 	bool agree = true;
 
 	for (size_t i = 0; i < l->nslots; i++) {
 		const struct slot *slot = &l->slots[i];
 		if (slot->there && slot->stamp == l->best.stamp)
 			continue;
-		if (sealed.p == NULL)
-			sealed = seal_close(&c->seal, a, s->hash, &l->best);
-		if (ttl <= 0 || sealed.p == NULL)
+		if (item.bytes.p == NULL)
+			item = seal_item_for(c, a, s, &l->best);
+		if (item.ttl <= 0 || item.bytes.p == NULL)
 			return false;
-		enum node_reply reply = slot->there ?
-		    node_replace(slot->node, s->key, sealed, ttl, slot->cas) :
-		    node_add(slot->node, s->key, sealed, ttl);
+		enum node_reply reply = slot->there ? node_replace(slot->node, s->key, &item, slot->cas) :
+		    node_add(slot->node, s->key, &item);
 		agree = agree && reply == NODE_DONE;
 	}
 	return agree;
 }
 
+bool
+cache_reconcile(struct cache *c, struct arena *a, const struct spot *s)
+{
+	struct look l = { .found = false };
+
+	look_at(c, a, s, true, true, &l);
+	return l.found && !l.no_memory && repair(c, a, s, &l);
+}
+
+uint32_t
+cache_holders(struct cache *c, const struct spot *s)
+{
+	struct walk w = walk_start(c, s);
+	uint32_t holders = 0;
+
+	for (int i; w.copies < CACHE_COPIES && (i = walk_next(&w)) >= 0;) {
+		holders |= UINT32_C(1) << i;
+		walk_count(&w, i);
+	}
+	return holders;
+}
+
 /* Writes until two nodes have it; they are told as bits. 0: no node took it. */
 static uint32_t
-write_copies(struct cache *c, struct walk *w, struct slice sealed, int64_t ttl)
+write_copies(struct cache *c, struct walk *w, const struct node_item *item)
 {
 	uint32_t took = 0;
 
-	for (int i; w->copies < COPIES && (i = walk_next(w)) >= 0;) {
-		if (node_set(&c->nodes[i], w->spot->key, sealed, ttl) != NODE_DONE)
+	for (int i; w->copies < CACHE_COPIES && (i = walk_next(w)) >= 0;) {
+		if (node_set(&c->nodes[i], w->spot->key, item) != NODE_DONE)
 			continue;
 		took |= UINT32_C(1) << i;
 		walk_count(w, i);
@@ -368,13 +408,13 @@ static int
 put(struct cache *c, struct arena *a, const struct cache_name *name, const struct spot *first,
     const struct seal_item *item, bool *all, struct err *e)
 {
-	struct slice sealed = seal_close(&c->seal, a, first->hash, item);
+	struct node_item sealed = seal_item_for(c, a, first, item);
 	struct walk w = walk_start(c, first);
 
 	*all = false;
-	if (sealed.p == NULL)
+	if (sealed.bytes.p == NULL)
 		return err_set(e, ERR_MEMORY, "a sealed value of %zu bytes", item->value.n);
-	uint32_t took = write_copies(c, &w, sealed, item->expires - clock_now());
+	uint32_t took = write_copies(c, &w, &sealed);
 	bool swept = sweep(c, first, took);
 	for (size_t k = 1; k < c->seal.n; k++) {
 		struct spot s;
@@ -421,7 +461,7 @@ compare_copies(struct cache *c, struct arena *a, const struct cache_name *name, 
 
 	if (look(c, a, name, s, everywhere, &l, e) < 0)
 		return -1;
-	if (!(l.found && is_alive(&l.best)) && !everywhere && c->n > COPIES &&
+	if (!(l.found && is_alive(&l.best)) && !everywhere && (c->n > CACHE_COPIES || c->moving != 0) &&
 	    look(c, a, name, s, true, &l, e) < 0)
 		return -1;
 	if (!l.found)
@@ -499,7 +539,7 @@ conflict(struct err *e)
 
 /* A node lets one caller win; `add` found something: it is in the way only when it is a value that still counts. */
 static enum node_reply
-displace(struct cache *c, struct arena *a, struct node *n, const struct spot *s, struct slice sealed, int64_t ttl,
+displace(struct cache *c, struct arena *a, struct node *n, const struct spot *s, const struct node_item *sealed,
     struct seal_item *other, bool *alive)
 {
 	enum seal_result opened;
@@ -509,21 +549,21 @@ displace(struct cache *c, struct arena *a, struct node *n, const struct spot *s,
 	*alive = reply == NODE_DONE && opened == SEAL_OPENED && is_alive(other);
 	if (reply != NODE_DONE || *alive)
 		return reply;
-	return node_replace(n, s->key, sealed, ttl, cas);
+	return node_replace(n, s->key, sealed, cas);
 }
 
 /* NODE_NO: somebody else won on that node; *alive: with *other. */
 static enum node_reply
-decide(struct cache *c, struct arena *a, struct node *n, const struct spot *s, struct slice sealed, int64_t ttl,
+decide(struct cache *c, struct arena *a, struct node *n, const struct spot *s, const struct node_item *sealed,
     struct seal_item *other, bool *alive)
 {
 	enum node_reply reply = NODE_NO;
 
 	*alive = false;
 	for (int i = 0; i < ADD_TRIES && reply == NODE_NO; i++) {
-		reply = node_add(n, s->key, sealed, ttl);
+		reply = node_add(n, s->key, sealed);
 		if (reply == NODE_NO)
-			reply = displace(c, a, n, s, sealed, ttl, other, alive);
+			reply = displace(c, a, n, s, sealed, other, alive);
 		if (*alive)
 			return NODE_NO;
 	}
@@ -535,36 +575,51 @@ decide(struct cache *c, struct arena *a, struct node *n, const struct spot *s, s
 static void
 make_way(struct cache *c, struct arena *a, const struct spot *s, uint32_t won, int64_t stamp, const struct seal_item *other)
 {
-	struct slice sealed = seal_close(&c->seal, a, s->hash, other);
-	int64_t ttl = other->expires - clock_now();
+	struct node_item sealed = seal_item_for(c, a, s, other);
 
 	for (size_t i = 0; i < c->n; i++) {
 		struct seal_item mine;
 		enum seal_result opened;
 		uint64_t cas;
-		if ((won >> i & 1) == 0 || sealed.p == NULL || ttl <= 0)
+		if ((won >> i & 1) == 0 || sealed.bytes.p == NULL || sealed.ttl <= 0)
 			continue;
 		if (read_copy(c, a, &c->nodes[i], s, &mine, &opened, &cas) == NODE_DONE && opened == SEAL_OPENED &&
 		    mine.stamp == stamp)
-			node_replace(&c->nodes[i], s->key, sealed, ttl, cas);
+			node_replace(&c->nodes[i], s->key, &sealed, cas);
 	}
+}
+
+/* Are these very bytes there? Then an `add` of them was done whose answer was lost, or somebody who restores copies was
+ * faster. */
+static bool
+holds(struct node *n, const struct spot *s, struct slice sealed)
+{
+	struct node_value v;
+
+	if (node_get(n, s->key, &v) != NODE_DONE)
+		return false;
+	bool same = slice_eq(v.bytes, sealed);
+	node_give_back(n, &v);
+	return same;
 }
 
 /* On both copies' nodes, in their order. Two servers may see different nodes, while one is going or coming back; as long as
  * there is one that both see, it lets only one of them pass. */
 static int
-win(struct cache *c, struct arena *a, const struct spot *s, const struct seal_item *item, int64_t ttl, struct err *e)
+win(struct cache *c, struct arena *a, const struct spot *s, const struct seal_item *item, struct err *e)
 {
-	struct slice sealed = seal_close(&c->seal, a, s->hash, item);
+	struct node_item sealed = seal_item_for(c, a, s, item);
 	struct walk w = walk_start(c, s);
 	uint32_t won = 0;
 
-	if (sealed.p == NULL)
+	if (sealed.bytes.p == NULL)
 		return err_set(e, ERR_MEMORY, "a sealed value of %zu bytes", item->value.n);
-	for (int i; w.copies < COPIES && (i = walk_next(&w)) >= 0;) {
+	for (int i; w.copies < CACHE_COPIES && (i = walk_next(&w)) >= 0;) {
 		struct seal_item other;
 		bool alive;
-		enum node_reply reply = decide(c, a, &c->nodes[i], s, sealed, ttl, &other, &alive);
+		enum node_reply reply = decide(c, a, &c->nodes[i], s, &sealed, &other, &alive);
+		if (reply == NODE_NO && alive && holds(&c->nodes[i], s, sealed.bytes))
+			reply = NODE_DONE;
 		if (reply == NODE_NO && alive && won != 0)
 			make_way(c, a, s, won, item->stamp, &other);
 		if (reply == NODE_NO)
@@ -589,7 +644,7 @@ add_in(struct cache *c, struct arena *a, const struct cache_name *name, struct s
 	if (l.found && is_alive(&l.best))
 		return conflict(e);
 	struct seal_item item = { false, next_stamp(&l), clock_now() + ttl, value };
-	return win(c, a, &s, &item, ttl, e);
+	return win(c, a, &s, &item, e);
 }
 
 int

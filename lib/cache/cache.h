@@ -12,8 +12,10 @@
 #define CACHE_VALUE_MAX (900 * 1024)	/* bytes */
 #define CACHE_TTL_MAX (25 * 3600)	/* seconds; a card lives 24 h and 10 minutes at most */
 
-/* Placement follows host and port as written here, so every server must write them the same way. */
-struct cache_node { const char *host; uint16_t port; const char *zone; };	/* host may be a unix socket path */
+/* Placement follows host and port as written here, so every server must write them the same way. On a node that is
+ * moving, being added or taken away, nothing is placed, but it is searched, and cleared of what is written elsewhere:
+ * so servers that place on it already, or still do, can work beside others. */
+struct cache_node { const char *host; uint16_t port; const char *zone; bool moving; };	/* host may be a unix socket path */
 struct cache_key { uint8_t id[4]; uint8_t bytes[32]; };	/* a sealing key and its id */
 #define CACHE_KEYS_MAX 2
 
@@ -52,6 +54,34 @@ int cache_delete(struct cache *c, const struct cache_name *name, bool *certain, 
 struct cache_node_state { const char *host; uint16_t port; const char *zone; bool up; uint64_t gets, hits, sets, errors, unopened; };
 /* unopened: values that were altered, of another format, key or name. */
 size_t cache_state(struct cache *c, struct cache_node_state *out, size_t max);
+
+/* ---- copies of what nobody reads (restore.c); one process per server does it, in a thread of its own */
+
+struct cache_restore;
+/* who: this server, one word; shown to administrators. NULL: no memory. */
+struct cache_restore *cache_restore_new(struct cache *c, const char *who, struct err *e);
+void cache_restore_free(struct cache_restore *r);
+/* Gives every node that came back, or that the list of nodes names anew, the copies that belong on it: what it lacks is
+ * added, what is older there is brought up to date, deletions are values too. To be called about once a second; there is
+ * mostly nothing to do, but it may take minutes, and then goes_on is asked often and ends it. Of the servers that
+ * want to restore a node one does it. ERR_CACHE: something could not be done; it is tried again at a later call. */
+int cache_restore_run(struct cache_restore *r, bool (*goes_on)(void *ctx), void *ctx, struct err *e);
+/* Test hook: it is not waited for until other processes know a node again. */
+void cache_restore_hurry(struct cache_restore *r);
+
+enum cache_restored { CACHE_NOT_RESTORED, CACHE_RESTORING, CACHE_RESTORED };
+struct cache_node_report {
+	const struct cache_node *node;
+	bool reachable;
+	int64_t uptime, items, evictions;	/* seconds; values; values that had to go for want of memory */
+	/* Whether the node holds every copy that belongs on it; of a node that is moving it says nothing. */
+	enum cache_restored state;
+	int64_t restored;		/* seconds UTC, when that was last brought about; 0: never since the node started */
+	int64_t copied, corrected;	/* how many values that took */
+	char by[64];			/* the server that did it, or does it now */
+};
+/* Asks each node of conf, which needs no keys, in turn; out has room for all. */
+void cache_report(const struct cache_conf *conf, struct cache_node_report *out);
 
 /* Reads a key file: lines "id-in-8-hex key-in-64-hex", the first seals, '#' comments; refuses one that others can read. ERR_CONFIG. */
 int cache_read_keys(const char *path, struct cache_key *keys, size_t *n, struct err *e);

@@ -27,6 +27,7 @@ struct op {
 	enum verb verb;
 	const char *key;
 	struct slice bytes;
+	uint32_t version;
 	time_t ttl;
 	uint64_t cas;
 };
@@ -235,11 +236,11 @@ perform(struct handle *h, const struct op *op)
 	case GET:
 		return get(h, op);
 	case SET:
-		return memcached_set(m, op->key, NODE_KEY, p, n, op->ttl, 0);
+		return memcached_set(m, op->key, NODE_KEY, p, n, op->ttl, op->version);
 	case ADD:
-		return memcached_add(m, op->key, NODE_KEY, p, n, op->ttl, 0);
+		return memcached_add(m, op->key, NODE_KEY, p, n, op->ttl, op->version);
 	case REPLACE:
-		return memcached_cas(m, op->key, NODE_KEY, p, n, op->ttl, 0, op->cas);
+		return memcached_cas(m, op->key, NODE_KEY, p, n, op->ttl, op->version, op->cas);
 	case DELETE:
 		break;
 	}
@@ -323,6 +324,7 @@ node_get(struct node *n, const char key[NODE_KEY], struct node_value *v)
 		atomic_fetch_add(&n->hits, 1);
 		v->bytes.p = memcached_result_value(&v->held->result);
 		v->bytes.n = v->bytes.p == NULL ? 0 : memcached_result_length(&v->held->result);
+		v->version = memcached_result_flags(&v->held->result);
 		v->cas = memcached_result_cas(&v->held->result);
 	} else if (v->held != NULL) {
 		node_give_back(n, v);
@@ -339,28 +341,34 @@ node_give_back(struct node *n, struct node_value *v)
 
 /* memcached counts whole seconds and may drop an entry early within one, and takes more than 30 days for a date;
  * the sealed value holds the exact end. */
-static time_t
-ttl_of(int64_t ttl)
+static struct op
+op_of(enum verb verb, const char key[NODE_KEY], const struct node_item *item, uint64_t cas)
 {
-	return (time_t)(ttl + 1);
+	return (struct op){ verb, key, item->bytes, item->version, (time_t)(item->ttl + 1), cas };
 }
 
 enum node_reply
-node_set(struct node *n, const char key[NODE_KEY], struct slice bytes, int64_t ttl)
+node_set(struct node *n, const char key[NODE_KEY], const struct node_item *item)
 {
-	return change(n, &(struct op){ SET, key, bytes, ttl_of(ttl), 0 });
+	struct op op = op_of(SET, key, item, 0);
+
+	return change(n, &op);
 }
 
 enum node_reply
-node_add(struct node *n, const char key[NODE_KEY], struct slice bytes, int64_t ttl)
+node_add(struct node *n, const char key[NODE_KEY], const struct node_item *item)
 {
-	return change(n, &(struct op){ ADD, key, bytes, ttl_of(ttl), 0 });
+	struct op op = op_of(ADD, key, item, 0);
+
+	return change(n, &op);
 }
 
 enum node_reply
-node_replace(struct node *n, const char key[NODE_KEY], struct slice bytes, int64_t ttl, uint64_t cas)
+node_replace(struct node *n, const char key[NODE_KEY], const struct node_item *item, uint64_t cas)
 {
-	return change(n, &(struct op){ REPLACE, key, bytes, ttl_of(ttl), cas });
+	struct op op = op_of(REPLACE, key, item, cas);
+
+	return change(n, &op);
 }
 
 enum node_reply

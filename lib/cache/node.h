@@ -34,15 +34,17 @@ enum node_reply {
 	NODE_REFUSED,	/* the node is well but would not, for want of memory for instance */
 	NODE_AWAY,	/* no answer in time, or no connection: the node is down from now on */
 };
-struct node_value { struct slice bytes; uint64_t cas; struct handle *held; };
+struct node_value { struct slice bytes; uint32_t version; uint64_t cas; struct handle *held; };
+/* version: kept beside the bytes as memcached's client flags, so that copies are compared without being fetched. */
+struct node_item { struct slice bytes; uint32_t version; int64_t ttl; };
 
 /* On NODE_DONE the bytes are lent until node_give_back. */
 enum node_reply node_get(struct node *n, const char key[NODE_KEY], struct node_value *v);
 void node_give_back(struct node *n, struct node_value *v);
-enum node_reply node_set(struct node *n, const char key[NODE_KEY], struct slice bytes, int64_t ttl);
-enum node_reply node_add(struct node *n, const char key[NODE_KEY], struct slice bytes, int64_t ttl);
+enum node_reply node_set(struct node *n, const char key[NODE_KEY], const struct node_item *item);
+enum node_reply node_add(struct node *n, const char key[NODE_KEY], const struct node_item *item);
 /* Only when it is still what node_get saw. */
-enum node_reply node_replace(struct node *n, const char key[NODE_KEY], struct slice bytes, int64_t ttl, uint64_t cas);
+enum node_reply node_replace(struct node *n, const char key[NODE_KEY], const struct node_item *item, uint64_t cas);
 enum node_reply node_delete(struct node *n, const char key[NODE_KEY]);
 
 /* Its connections are no longer good and its content may have changed: for the watcher. */

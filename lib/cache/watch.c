@@ -1,28 +1,24 @@
 /* The watcher keeps a connection of its own to every node. When it breaks, the node was restarted or is gone: its
  * content may be lost, which no request would notice on a key whose first copy is elsewhere. Once a second it asks
  * for the version, so that a node that hangs is mostly found here and not by a request. A node that is down is tried
- * after 500 ms, then at doubled intervals up to 5 s, by this one thread: requests never pay for a probe. */
+ * after 500 ms, then at doubled intervals up to 2 s, by this one thread: requests never pay for a probe. */
 #include "watch.h"
 
 #include "clock.h"
 #include "log.h"
 #include "must.h"
+#include "talk.h"
 #include "thread.h"
 
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-enum { ASK_EVERY_MS = 1000, WAIT_FIRST_MS = 500, WAIT_MOST_MS = 5000 };
+enum { ASK_EVERY_MS = 1000, WAIT_FIRST_MS = 500 };
 
 struct watched {
 	struct node *node;
@@ -38,55 +34,6 @@ struct watch {
 	size_t n;
 	struct watched nodes[];
 };
-
-static int
-connect_to(const struct node *n, const struct sockaddr *address, socklen_t size)
-{
-	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int failed = 0, on = 1;
-
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-	if (connect(fd, address, size) < 0) {
-		struct pollfd p = { fd, POLLOUT, 0 };
-		socklen_t len = sizeof failed;
-		if (errno != EINPROGRESS || poll(&p, 1, (int)n->timeout_ms) != 1 ||
-		    getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &len) < 0 || failed != 0) {
-			close(fd);
-			return -1;
-		}
-	}
-	return fd;
-}
-
-static int
-connect_unix(const struct node *n)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-
-	if (strlen(n->host) >= sizeof address.sun_path)
-		return -1;
-	memcpy(address.sun_path, n->host, strlen(n->host) + 1);
-	return connect_to(n, (const struct sockaddr *)&address, sizeof address);
-}
-
-static int
-connect_tcp(const struct node *n)
-{
-	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
-	struct addrinfo *list;
-	char port[8];
-	int fd = -1;
-
-	snprintf(port, sizeof port, "%u", (unsigned)n->port);
-	if (getaddrinfo(n->host, port, &hints, &list) != 0)
-		return -1;
-	for (const struct addrinfo *i = list; i != NULL && fd < 0; i = i->ai_next)
-		fd = connect_to(n, i->ai_addr, i->ai_addrlen);
-	freeaddrinfo(list);
-	return fd;
-}
 
 /* Does it answer in time? Also shows that the other end is memcached and not a stopped process's backlog. */
 static bool
@@ -130,8 +77,8 @@ went_down(struct watched *w, int64_t now)
 		    (unsigned)w->node->port);
 	}
 	w->wait = w->wait == 0 ? WAIT_FIRST_MS : 2 * w->wait;
-	if (w->wait > WAIT_MOST_MS)
-		w->wait = WAIT_MOST_MS;
+	if (w->wait > WATCH_BACK_MS)
+		w->wait = WATCH_BACK_MS;
 	w->due = now + w->wait;
 	node_trim(w->node);
 }
@@ -143,7 +90,7 @@ look(struct watched *w)
 	bool was_connected = w->fd >= 0;
 
 	if (!was_connected)
-		w->fd = n->host[0] == '/' ? connect_unix(n) : connect_tcp(n);
+		w->fd = talk_connect(n->host, n->port, n->timeout_ms);
 	if (w->fd < 0 || !answers(w->fd, n->timeout_ms)) {
 		went_down(w, clock_mono_ms());
 		return;

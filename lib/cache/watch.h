@@ -5,6 +5,8 @@
 #include "err.h"
 #include "node.h"
 
+#define WATCH_BACK_MS 2000	/* a node that answers again is noticed within this, and its timeouts */
+
 struct watch;
 struct watch *watch_new(struct node *nodes, size_t n, struct err *e);
 /* Waits until the thread has ended. NULL is allowed. */

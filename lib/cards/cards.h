@@ -8,6 +8,12 @@
 #include "idcard.h"
 #include "pki.h"
 
+/* The nodes of the static file, for cache_report; *conf points into the file and into nodes, which has room for
+ * CACHE_NODES_MAX. ERR_CONFIG: there are more. */
+int cards_cache_conf(const struct conf_file *f, struct cache_node *nodes, struct cache_conf *conf, struct err *e);
+/* The same opened, with the keys of the key file. NULL with e filled. */
+struct cache *cards_open_cache(const struct conf_file *f, struct err *e);
+
 struct cards;
 struct cards_conf {
 	struct cache *cache;

@@ -10,11 +10,11 @@
 
 /* ---- the static file (INI): what differs between hosts or is needed before the database */
 
-struct conf_node { const char *host; uint16_t port; const char *zone; };
+struct conf_node { const char *host; uint16_t port; const char *zone; bool moving; };
 struct conf_file {
 	const char *server, *zone;	/* this host's name and zone */
 	const char *database;		/* conninfo */
-	const struct conf_node *cache_nodes;
+	const struct conf_node *cache_nodes;	/* those of "moving" stand behind the others */
 	size_t ncache_nodes;
 	unsigned cache_timeout_ms;
 	const char *cache_keys;		/* key file */

@@ -15,7 +15,7 @@
 /* inih reads lines into INI_MAX_LINE bytes and takes what is beyond for another line. */
 #define LONGEST (INI_MAX_LINE - 2)
 
-enum kind { WORD, TEXT, PATH, NODES, NUMBER, YES_NO };
+enum kind { WORD, TEXT, PATH, NODES, MOVING, NUMBER, YES_NO };
 struct setting {
 	const char *section, *name;
 	enum kind kind;
@@ -114,25 +114,30 @@ read_node(struct arena *a, struct slice text, struct conf_node *out)
 	return out->host == NULL ? -1 : 0;
 }
 
+/* Behind those that are there. */
 static int
-read_nodes(struct arena *a, struct slice text, struct conf_file *out, struct err *e)
+read_nodes(struct arena *a, struct slice text, bool moving, struct conf_file *out, struct err *e)
 {
 	struct slice rest = text, word;
-	size_t most = text.n / 2 + 1;
+	size_t n = out->ncache_nodes, most = n + text.n / 2 + 1;
 	struct conf_node *nodes = arena_alloc(a, most * sizeof *nodes);
 
 	if (nodes == NULL)
 		return err_set(e, ERR_MEMORY, "nodes");
-	out->cache_nodes = nodes;
+	if (n > 0)
+		memcpy(nodes, out->cache_nodes, n * sizeof *nodes);
 	while (slice_next(&rest, ' ', &word)) {
 		word = slice_trim(word);
 		if (word.n == 0)
 			continue;
-		if (read_node(a, word, &nodes[out->ncache_nodes]) < 0)
-			return err_set(e, ERR_CONFIG, "[cache] nodes: \"%.*s\" is not host:port@zone", SLICE_FMT(word));
-		out->ncache_nodes++;
+		if (read_node(a, word, &nodes[n]) < 0)
+			return err_set(e, ERR_CONFIG, "[cache] %s: \"%.*s\" is not host:port@zone",
+			    moving ? "moving" : "nodes", SLICE_FMT(word));
+		nodes[n++].moving = moving;
 	}
-	return out->ncache_nodes > 0 ? 0 : err_set(e, ERR_CONFIG, "[cache] nodes: none is named");
+	out->cache_nodes = nodes;
+	out->ncache_nodes = n;
+	return n > 0 ? 0 : err_set(e, ERR_CONFIG, "[cache] nodes: none is named");
 }
 
 /* Stores one value in its place. */
@@ -154,7 +159,8 @@ store(struct arena *a, const struct setting *s, struct slice value, struct conf_
 	case TEXT:
 		break;
 	case NODES:
-		return read_nodes(a, value, out, e);
+	case MOVING:
+		return read_nodes(a, value, s->kind == MOVING, out, e);
 	case NUMBER:
 		if (conv_number(value, s->most, &n) < 0 || n < s->least)
 			return err_set(e, ERR_CONFIG, "[%s] %s: must be a number from %lld to %lld", s->section,

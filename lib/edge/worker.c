@@ -20,25 +20,6 @@ database(const struct conf_file *f)
 }
 
 static int
-open_cache(struct edge *w, struct err *e)
-{
-	const struct conf_file *f = w->file;
-	struct cache_conf conf = { .nnodes = f->ncache_nodes, .timeout_ms = f->cache_timeout_ms };
-	struct cache_node *nodes = calloc(f->ncache_nodes + 1, sizeof *nodes);
-
-	if (nodes == NULL)
-		return err_set(e, ERR_MEMORY, "cache nodes");
-	for (size_t i = 0; i < f->ncache_nodes; i++)
-		nodes[i] = (struct cache_node){ f->cache_nodes[i].host, f->cache_nodes[i].port,
-			f->cache_nodes[i].zone };
-	conf.nodes = nodes;
-	if (cache_read_keys(f->cache_keys, conf.keys, &conf.nkeys, e) == 0)
-		w->cache = cache_new(&conf, e);
-	free(nodes);
-	return w->cache == NULL ? -1 : 0;
-}
-
-static int
 open_cards(struct edge *w, struct err *e)
 {
 	struct db_conf dbconf = database(w->file);
@@ -61,7 +42,7 @@ edge_open(struct edge *w, const char *config_file, const char *program, struct e
 	*w = (struct edge){ .file = NULL };
 	if (conf_file_read(config_file, &w->file, e) < 0 ||
 	    log_open(w->file->log, program, LOG_INFO, e) < 0 ||
-	    open_cache(w, e) < 0 || open_cards(w, e) < 0)
+	    (w->cache = cards_open_cache(w->file, e)) == NULL || open_cards(w, e) < 0)
 		return -1;
 	w->http = http_new(w->file->threads);
 	w->failures = access_failures_new();

@@ -3,6 +3,7 @@
 #include "keep.h"
 
 #include "audit.h"
+#include "cards.h"
 #include "clock.h"
 #include "cluster.h"
 #include "crl.h"
@@ -16,9 +17,10 @@
 
 #define SHIP_MS 500
 #define BEAT_MS 5000
+#define RESTORE_MS 1000
 #define TELL_MS 60000
 #define RETAIN_MS (3600 * 1000)
-#define TASKS 4
+#define TASKS 5
 
 struct task {
 	struct keep *keep;
@@ -37,6 +39,8 @@ struct keep {
 	struct http *http;
 	struct crls *crls;
 	struct cluster_presence *presence;
+	struct cache *cache;		/* NULL: the key file or the list of nodes is no good */
+	struct cache_restore *restore;
 	int64_t started;
 	struct task tasks[TASKS];
 
@@ -111,6 +115,24 @@ drop_old_months(struct keep *k, int64_t *wait_ms, struct err *e)
 	int rc = audit_retain(k->file->journal, k->file->server, db, months, &done, e);
 	db_free(db);
 	return rc;
+}
+
+static bool
+goes_on(void *ctx)
+{
+	struct keep *k = ctx;
+
+	pthread_mutex_lock(&k->lock);
+	bool stopping = k->stopping;
+	pthread_mutex_unlock(&k->lock);
+	return !stopping;
+}
+
+static int
+restore(struct keep *k, int64_t *wait_ms, struct err *e)
+{
+	*wait_ms = RESTORE_MS;
+	return k->restore == NULL ? 0 : cache_restore_run(k->restore, goes_on, k, e);
 }
 
 /* ---- running them */
@@ -194,6 +216,7 @@ start_tasks(struct keep *k, struct err *e)
 		{ .name = "heartbeat", .run = beat, .woken_by_conf = true },	/* its revision is another */
 		{ .name = "crl-refresh", .run = refresh_lists, .woken_by_conf = true },
 		{ .name = "audit-retention", .run = drop_old_months, .woken_by_conf = true },
+		{ .name = "cache-restore", .run = restore },
 	};
 
 	for (size_t i = 0; i < TASKS; i++) {
@@ -205,6 +228,19 @@ start_tasks(struct keep *k, struct err *e)
 		t->started = true;
 	}
 	return 0;
+}
+
+/* Without it the other tasks still have their work to do. */
+static void
+open_cache(struct keep *k)
+{
+	struct err e = { 0 };
+
+	k->cache = cards_open_cache(k->file, &e);
+	if (k->cache != NULL)
+		k->restore = cache_restore_new(k->cache, k->file->server, &e);
+	if (k->restore == NULL)
+		log_err(LOG_ERROR, "cache-restore", (struct slice){ NULL, 0 }, &e);
 }
 
 /* Everything that tasks need; what is missing is missing for good. */
@@ -220,6 +256,7 @@ open_all(struct keep *k, struct err *e)
 	k->crls = crl_new(k->file->state, k->http);
 	if (k->db == NULL || k->http == NULL || k->crls == NULL)
 		return err_set(e, ERR_MEMORY, "housekeeper");
+	open_cache(k);
 	k->live = conf_live_start(k->file, true, e);
 	if (k->live == NULL)
 		return -1;
@@ -235,6 +272,8 @@ free_all(struct keep *k)
 {
 	if (k->live != NULL)
 		conf_live_stop(k->live);
+	cache_restore_free(k->restore);
+	cache_free(k->cache);
 	crl_free(k->crls);
 	http_free(k->http);
 	db_free(k->db);

@@ -1,5 +1,6 @@
 /* keep: the housekeeper, one per host: sends the audit journals on, drops the months of the audit trail that are
- * no longer kept, shows that the host lives, and fetches the lists of revoked certificates. */
+ * no longer kept, shows that the host lives, fetches the lists of revoked certificates, and gives cache nodes that came
+ * back their copies. */
 #ifndef KEEP_KEEP_H
 #define KEEP_KEEP_H
 

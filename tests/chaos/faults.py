@@ -17,6 +17,7 @@ from load import RECOVER_SECONDS
 
 MEMCACHEDS = ['memcached-a', 'memcached-b']
 FAKETIME = next(iter(glob.glob('/usr/lib/*/faketime/libfaketimeMT.so.1')), None)
+WATCH_SECONDS = 3	# within this everybody has noticed that a memcached node is back
 LIVE_SECONDS = 2	# within this a configuration is in force everywhere
 
 
@@ -158,25 +159,34 @@ def kill_apache(site):
 	time.sleep(1 + site.pause)
 
 
+def wait_whole(site):
+	"""As the administration guide says: until every node has its copies, and the next one may go."""
+	if site.settle < WATCH_SECONDS:		# the short form: no node goes behind this one
+		time.sleep(site.settle)
+		return
+	time.sleep(WATCH_SECONDS)
+	site.world.ctl('cache', '--wait', '50')
+
+
 def freeze_memcached(site):
 	"""It answers no more; cards are logged out meanwhile, and it comes back with what it held."""
 	with site.frozen(site.random.choice(MEMCACHEDS)):
 		time.sleep(site.away)
-	time.sleep(site.settle)
+	wait_whole(site)
 
 
 def cut_memcached(site):
 	"""Nobody reaches it, and it comes back with what it held."""
 	with site.cut(site.random.choice(MEMCACHEDS), *(f's{k}' for k in range(1, site.servers + 1))):
 		time.sleep(site.away)
-	time.sleep(site.settle)
+	wait_whole(site)
 
 
 def cut_memcached_from_one(site):
 	"""One server does not reach it, the others do."""
 	with site.cut(site.random.choice(MEMCACHEDS), f's{site.any_server()}'):
 		time.sleep(site.away)
-	time.sleep(site.settle)
+	wait_whole(site)
 
 
 def cut_database_from_one(site):
@@ -197,7 +207,7 @@ def cut_server(site):
 def kill_memcached(site):
 	"""It comes back empty."""
 	site.kill(site.random.choice(MEMCACHEDS))
-	time.sleep(site.settle)
+	wait_whole(site)
 
 
 def old_content_alone(site):
@@ -218,7 +228,7 @@ def restart_memcached_in_turn(site):
 	for zone in site.random.sample('ab', 2):
 		with site.world.stopped(f'memcached-{zone}'):
 			time.sleep(1)
-		time.sleep(2 * site.settle)
+		wait_whole(site)
 
 
 def stop_postgresql(site):

@@ -36,7 +36,7 @@ open_cache(struct world *w, const char *const *zones, const struct cache_key *fi
 		conf.keys[1] = *second;
 	for (size_t i = 0; i < w->n; i++)
 		nodes[i] = (struct cache_node){ w->nodes[i]->host, w->nodes[i]->port,
-			zones == NULL ? NULL : zones[i] };
+			zones == NULL ? NULL : zones[i], false };
 	struct cache *c = cache_new(&conf, &w->e);
 	assert_non_null(c);
 	return c;
@@ -859,7 +859,7 @@ static void
 a_configuration_that_cannot_work_is_refused(void **state)
 {
 	(void)state;
-	struct cache_node nodes[CACHE_NODES_MAX + 1] = { { "127.0.0.1", 1, NULL }, { "127.0.0.1", 1, "b" } };
+	struct cache_node nodes[CACHE_NODES_MAX + 1] = { { "127.0.0.1", 1, NULL, false }, { "127.0.0.1", 1, "b", false } };
 	struct err e = { 0 };
 	struct cache_conf conf = { .nodes = nodes, .nnodes = 0, .nkeys = 1 };
 

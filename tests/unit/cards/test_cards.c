@@ -37,7 +37,7 @@ open_cache(struct world *w)
 	struct cache_conf conf = { .nodes = nodes, .nnodes = NODES, .nkeys = 1, .timeout_ms = 150 };
 
 	for (size_t i = 0; i < NODES; i++)
-		nodes[i] = (struct cache_node){ w->nodes[i]->host, w->nodes[i]->port, NULL };
+		nodes[i] = (struct cache_node){ w->nodes[i]->host, w->nodes[i]->port, NULL, false };
 	struct cache *c = cache_new(&conf, &w->e);
 	assert_non_null(c);
 	return c;

@@ -70,18 +70,19 @@ nodes_have_many_forms(void **state)
 	struct conf_file *f = NULL;
 	struct err e;
 	static const char text[] = "[database]\nconninfo = host=a\n  dbname=b\n"
-	    "[cache]\nnodes = 10.0.0.1 [::1]:7@a /run/m.sock@b\n    /run/n.sock host.example:9\n";
-	static const struct { const char *host; int port; const char *zone; } want[] = {
-		{ "10.0.0.1", 11211, NULL }, { "::1", 7, "a" }, { "/run/m.sock", 0, "b" },
-		{ "/run/n.sock", 0, NULL }, { "host.example", 9, NULL },
+	    "[cache]\nnodes = 10.0.0.1 [::1]:7@a /run/m.sock@b\n    /run/n.sock host.example:9\nmoving = 10.0.0.3@c\n";
+	static const struct { const char *host; int port; const char *zone; bool moving; } want[] = {
+		{ "10.0.0.1", 11211, NULL, false }, { "::1", 7, "a", false }, { "/run/m.sock", 0, "b", false },
+		{ "/run/n.sock", 0, NULL, false }, { "host.example", 9, NULL, false }, { "10.0.0.3", 11211, "c", true },
 	};
 	(void)state;
 
 	write_file(text, sizeof text - 1);
 	assert_ok(conf_file_read(path, &f, &e), &e);
 	assert_string_equal(f->database, "host=a dbname=b");
-	assert_int_equal(f->ncache_nodes, 5);
-	for (size_t i = 0; i < 5; i++) {
+	assert_int_equal(f->ncache_nodes, 6);
+	for (size_t i = 0; i < 6; i++) {
+		assert_int_equal(f->cache_nodes[i].moving, want[i].moving);
 		assert_string_equal(f->cache_nodes[i].host, want[i].host);
 		assert_int_equal(f->cache_nodes[i].port, want[i].port);
 		if (want[i].zone == NULL)

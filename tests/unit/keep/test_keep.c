@@ -49,7 +49,7 @@ set_up(void **state)
 	    "DELETE FROM audit_cut; DELETE FROM member; DELETE FROM member_program; "
 	    "DELETE FROM config_revision");
 	w->file = (struct conf_file){ .server = "gw1", .zone = "a", .database = pg_conninfo(pg), .journal = w->dir,
-		.state = w->dir };
+		.state = w->dir, .cache_keys = path(w, "no.keys") };
 	w->journal = audit_open(w->dir, "gw1", "proxy", false, &w->e);
 	*state = w;
 	return w->journal == NULL;
