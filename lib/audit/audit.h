@@ -33,6 +33,9 @@ struct audit *audit_open(const char *dir, const char *server, const char *progra
 void audit_close(struct audit *j);
 /* In which format records are written from now on (cluster.h). Before the first time: the oldest that is read. */
 void audit_write_format(struct audit *j, int format);
+/* From `percent` of the journal's disk on nothing new is begun: AUDIT_OPEN is refused, while outcomes and refusals are still
+ * written into what is left. Begins again by itself. 100, as after audit_open: only a disk that is really full stops it. */
+void audit_limit(struct audit *j, unsigned percent);
 /* Appends one record. An event with status AUDIT_OPEN is completed by a later one with the same request_id and time.
  * ERR_AUDIT when it is not safely written: then nothing may be forwarded. Values are cut at 1 KB (marked). */
 int audit_write(struct audit *j, const struct audit_event *ev, struct err *e);
@@ -40,6 +43,9 @@ int audit_write(struct audit *j, const struct audit_event *ev, struct err *e);
 /* ---- housekeeper: sends what the journals in dir hold to the database; removes segments that are done. */
 struct audit_shipped { uint64_t events; uint64_t files; bool more; };
 int audit_ship(const char *dir, const char *server, struct db *d, struct audit_shipped *out, struct err *e);
+/* What waits in dir, arrived or not: files that are not removed yet. used_percent: of the disk they are on. */
+struct audit_waiting { uint64_t files, bytes; unsigned used_percent; };
+int audit_waiting(const char *dir, struct audit_waiting *out, struct err *e);
 
 /* Drops the months that are older than the month of now and `months` whole months before it, by the database's clock, one at
  * a time over all servers; 0 drops nothing. Each is an event in the journal of `dir`. What remains can still be verified. d
@@ -56,6 +62,10 @@ struct audit_row {
 };
 /* Newest first; after_id > 0: oldest first from there on (tail). */
 int audit_search(struct db *d, struct arena *a, const struct audit_query *q, struct audit_row **rows, size_t *n, struct err *e);
+/* All that the query finds (q->most 0: no limit), oldest first, in one snapshot and in bounded memory. row: -1 with e filled
+ * ends it; what the row points to lives until it returns. */
+int audit_export(struct db *d, const struct audit_query *q, int (*row)(void *ctx, const struct audit_row *row, struct err *e),
+    void *ctx, struct err *e);
 /* Recomputes the hash chain of every journal in the central table. *broken counts the breaks; each is reported. */
 int audit_verify(struct db *d, void (*report)(void *ctx, const char *line), void *ctx, uint64_t *events, uint64_t *broken, struct err *e);
 

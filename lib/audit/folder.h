@@ -28,6 +28,8 @@ void folder_lock_path(char out[PATH_MAX], const char *dir, const char *name);
 bool folder_has(const char *dir, const char *name, uint32_t segment);
 /* Nothing will be written to this segment any more: a later one is there, or the process is gone. */
 bool folder_is_final(const char *dir, const char *name, uint32_t segment);
+/* Percent of its disk that are used, rounded up. */
+int folder_used(const char *dir, unsigned *used, struct err *e);
 /* Removes what writers left that died while they began. */
 void folder_sweep(const char *dir, const struct folder_journal *list, size_t n);
 

@@ -91,6 +91,20 @@ ctl_db(struct ctl *c)
 	return c->db;
 }
 
+struct db *
+ctl_patient_db(struct ctl *c, unsigned statement_ms)
+{
+	const struct conf_file *file = ctl_file(c);
+
+	if (file == NULL)
+		return NULL;
+	struct db *db = db_new(&(struct db_conf){ .conninfo = file->database, .connections = 1, .connect_ms = 5000,
+	    .statement_ms = statement_ms, .wait_ms = 5000 });
+	if (db == NULL)
+		ctl_complain(c, "out of memory");
+	return db;
+}
+
 int
 ctl_read(struct ctl *c, const char *path, struct slice *out)
 {

@@ -42,6 +42,8 @@ enum ctl_exit ctl_run(int argc, char **argv, FILE *in, FILE *out, FILE *errs);
  * the command returns CTL_FAILED. */
 const struct conf_file *ctl_file(struct ctl *c);
 struct db *ctl_db(struct ctl *c);
+/* Another connection, whose statements may take so long; freed by the caller. NULL: said why. */
+struct db *ctl_patient_db(struct ctl *c, unsigned statement_ms);
 /* "sosigwctl: ..." on errs. Return what the command returns. */
 enum ctl_exit ctl_complain(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 enum ctl_exit ctl_misused(struct ctl *c, const char *command, const char *fmt, ...)

@@ -118,6 +118,100 @@ json_holds_every_field(void **state)
 }
 
 static void
+an_export_holds_everything_oldest_first(void **state)
+{
+	struct world *w = *state;
+
+	assert_exit(0, run(w, "audit", "export", NULL));
+	char *end = strstr(w->out, "\r\n");
+	assert_non_null(end);
+	*end = '\0';
+	assert_string_equal(w->out, "id,time,server,kind,status,request_id,client,organisation,user,system,address,operation,service,"
+	    "endpoint,card_id,card_client,reason,http_status,duration_ms,bytes_in,bytes_out");
+	/* behind the id, which depends on what was there before */
+	const char *line = strchr(end + 2, ',');
+	const char *want = ",\"2024-06-01T12:00:00.123Z\",\"gw1\",\"proxy\",\"ok\",\"r1\",\"epj\",,\"Lars Larsen\",,\"10.20.0.1\","
+	    "\"proxy\",\"fmk\",,\"k1\",,,200,42,4096,8192\r\n";
+	assert_memory_equal(line, want, strlen(want));
+	assert_said(line, "\"x␊␛[2J\"\"\xe2\x80\xae\"");
+	assert_exit(0, run(w, "--json", "audit", "export", NULL));
+	assert_int_equal(w->out[w->nout - 1], '\n');
+	assert_said(strstr(w->out, "\"r1\""), "}\n{");
+	assert_true(strstr(w->out, "\"r1\"") < strstr(w->out, "\"r3\""));
+	/* narrowed like a search */
+	assert_exit(0, run(w, "--json", "audit", "export", "--from", "2024-06-01T12:01:00Z", "--to", "2024-06-01T12:02:00Z", NULL));
+	assert_said(w->out, "\"r2\"");
+	assert_null(strstr(w->out, "\"r1\""));
+	assert_null(strstr(w->out, "\"r3\""));
+	assert_exit(0, run(w, "--json", "audit", "export", "--most", "1", NULL));
+	assert_null(strstr(w->out, "\"r2\""));
+	assert_exit(0, run(w, "--json", "audit", "export", "--user", "nobody", NULL));
+	assert_string_equal(w->out, "");
+	assert_exit(2, run(w, "audit", "export", "x", NULL));
+}
+
+/* What a spreadsheet would take for a formula was written by strangers. */
+static void
+an_export_holds_no_formula(void **state)
+{
+	struct world *w = *state;
+	struct audit_event ev[4] = { { .time_ms = 1 }, { .time_ms = 2 }, { .time_ms = 3 }, { .time_ms = 4, .request_id = S("") } };
+	static const char *const users[] = { "=1+1", "@x", "-2", "a=b" };
+
+	for (int i = 0; i < 4; i++)
+		ev[i].user = slice_of(users[i]);
+	send(w, ev, 4);
+	assert_exit(0, run(w, "audit", "export", NULL));
+	assert_said(w->out, "\"'=1+1\"");
+	assert_said(w->out, "\"'@x\"");
+	assert_said(w->out, "\"'-2\"");
+	assert_said(w->out, ",\"\",,,\"a=b\",");
+}
+
+static void
+an_export_of_many_pages_is_whole(void **state)
+{
+	struct world *w = *state;
+	static struct audit_event ev[2500];
+	size_t lines = 0;
+
+	for (size_t i = 0; i < 2500; i++)
+		ev[i] = (struct audit_event){ .time_ms = (int64_t)i + 1, .user = S("many") };
+	send(w, ev, 2500);
+	assert_exit(0, run(w, "--json", "audit", "export", "--user", "many", NULL));
+	for (size_t i = 0; i < w->nout; i++)
+		lines += w->out[i] == '\n';
+	assert_int_equal(lines, 2500);
+}
+
+static void
+the_journals_of_a_dead_server_are_brought_in(void **state)
+{
+	struct world *w = *state;
+	struct err e = { 0 };
+	const char *disk = arena_printf(w->a, "%s/disk", dir).p;
+
+	assert_int_equal(mkdir(disk, 0755), 0);
+	struct audit *dead = audit_open(disk, "gw7", "proxy", false, &e), *alive = audit_open(disk, "gw7", "card", false, &e);
+	for (int i = 0; i < 2; i++)
+		assert_ok(audit_write(i == 0 ? dead : alive, &day[i], &e), &e);
+	audit_close(dead);
+	assert_exit(0, run(w, "audit", "ship", disk, NULL));
+	assert_string_equal(w->out, "2 events sent, 1 files removed\n");
+	assert_said(w->errs, "1 files stay");
+	audit_close(alive);
+	assert_exit(0, run(w, "--json", "audit", "ship", disk, NULL));
+	assert_string_equal(w->out, "{\"events\": 0, \"files\": 1, \"left\": 0}\n");
+	assert_exit(0, run(w, "audit", "search", "--request", "r1", NULL));
+	assert_said(w->out, "server=gw7\n");
+	assert_exit(0, run(w, "audit", "verify", NULL));
+	assert_int_equal(rmdir(disk), 0);
+	assert_exit(1, run(w, "audit", "ship", disk, NULL));
+	assert_said(w->errs, "sending the journals: ");
+	assert_exit(2, run(w, "audit", "ship", NULL));
+}
+
+static void
 tail_shows_the_newest_last(void **state)
 {
 	struct world *w = *state;
@@ -213,6 +307,10 @@ main(void)
 		T(each_option_narrows_the_search),
 		T(misuse_is_told),
 		T(json_holds_every_field),
+		T(an_export_holds_everything_oldest_first),
+		T(an_export_holds_no_formula),
+		T(an_export_of_many_pages_is_whole),
+		T(the_journals_of_a_dead_server_are_brought_in),
 		T(tail_shows_the_newest_last),
 		T(tail_follows_and_shows_an_outcome_when_it_comes),
 		T(verify_tells_by_its_exit_code),
