@@ -7,7 +7,10 @@
  * When writing or syncing fails the segment is given up, for good: after a failed fsync the kernel has
  * forgotten what it could not write, and a second fsync would lie. Every write then tries to begin a new
  * segment (not more often than RETRY_MS), and fails until that works. The new segment continues number and
- * chain after the last record that was written whole; if the disk lost such records, verify shows the gap. */
+ * chain after the last record that was written whole; if the disk lost such records, verify shows the gap.
+ *
+ * A disk that fills is not written to its end: from a limit on nothing new is begun, so that what is under way can still
+ * write how it ended, and calls that are refused that they were. */
 #include "audit.h"
 
 #include "clock.h"
@@ -30,6 +33,7 @@
 #define SEGMENT_BYTES (16 * 1024 * 1024)
 #define SEGMENT_MS (24 * 3600 * 1000)
 #define RETRY_MS 100
+#define LOOK_MS 1000		/* at the disk */
 
 struct audit {
 	pthread_mutex_t lock;
@@ -48,6 +52,9 @@ struct audit {
 	uint64_t number;	/* of the last record */
 	uint8_t hash[RECORD_HASH];
 	EVP_MD_CTX *md;
+	unsigned limit, used;	/* percent of the disk */
+	bool nearly_full;
+	int64_t looked;		/* monotonic; 0: never */
 
 	/* group sync */
 	pthread_cond_t synced_more;
@@ -259,9 +266,33 @@ wait_for_disk(struct audit *j, uint64_t number, unsigned failures, struct err *e
 	return 0;
 }
 
-static int
-write_locked(struct audit *j, struct record_text *t, struct err *e)
+/* What cannot be looked at does not stop anybody: writing will tell. */
+static void
+look_at_disk(struct audit *j)
 {
+	struct err ignored = { 0 };
+	int64_t now = clock_mono_ms();
+
+	if (j->looked != 0 && now - j->looked < LOOK_MS)
+		return;
+	j->looked = now;
+	if (folder_used(j->dir, &j->used, &ignored) < 0)
+		return;
+	/* one percent must become free before it goes on: no to and fro */
+	bool full = j->limit < 100 && j->used + j->nearly_full >= j->limit;
+	if (full != j->nearly_full)
+		log_msg(full ? LOG_ERROR : LOG_INFO, "journal-disk", "%s: %u %% used, limit %u %%: %s", j->dir, j->used, j->limit,
+		    full ? "nothing is forwarded until there is room" : "there is room again");
+	j->nearly_full = full;
+}
+
+static int
+write_locked(struct audit *j, struct record_text *t, bool begins, struct err *e)
+{
+	if (begins)
+		look_at_disk(j);
+	if (begins && j->nearly_full)
+		return err_set(e, ERR_AUDIT, "journal %s: its disk is %u %% full", j->name, j->used);
 	if (ready(j, t->n, e) < 0)
 		return -1;
 	if (append(j, j->fd, t) < 0) {
@@ -279,9 +310,18 @@ audit_write(struct audit *j, const struct audit_event *ev, struct err *e)
 
 	record_event(&t, ev, atomic_load(&j->format));
 	pthread_mutex_lock(&j->lock);
-	int rc = write_locked(j, &t, e);
+	int rc = write_locked(j, &t, ev->status == AUDIT_OPEN, e);
 	pthread_mutex_unlock(&j->lock);
 	return rc;
+}
+
+void
+audit_limit(struct audit *j, unsigned percent)
+{
+	pthread_mutex_lock(&j->lock);
+	j->limit = percent;
+	j->looked = 0;
+	pthread_mutex_unlock(&j->lock);
 }
 
 /* Letters, digits, dot and underscore; anything else becomes '_'. Cut at the room there is. */
@@ -354,6 +394,7 @@ audit_open(const char *dir, const char *server, const char *program, bool sync, 
 	j->sync = sync;
 	atomic_init(&j->format, format_before(FORMAT_JOURNAL));
 	j->fd = j->alive = -1;
+	j->limit = 100;
 	j->started = clock_now_ms();
 	j->md = EVP_MD_CTX_new();
 	name_journal(j);

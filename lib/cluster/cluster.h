@@ -17,6 +17,9 @@ struct cluster_member {
 	int64_t revision;		/* of the configuration in use */
 	double load;			/* one minute load average */
 	int card_format, journal_format, config_format;		/* the newest that it reads */
+	int64_t journal_bytes;		/* of audit journals on its disk; -1: it does not say */
+	int journal_disk;		/* percent of that disk that are used */
+	struct slice journal_level;	/* "ok"; "warn"; "stop": it forwards nothing; absent: it does not say */
 };
 /* Writes this server's heartbeat. */
 int cluster_beat(struct db *d, struct arena *a, const struct cluster_member *self, struct err *e);

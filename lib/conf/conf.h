@@ -23,6 +23,7 @@ struct conf_file {
 	const char *log;		/* file of the technical log; NULL: stderr */
 	unsigned threads, queue, queue_ms, drain_ms;	/* of each worker */
 	bool journal_sync;		/* fdatasync before answering */
+	unsigned journal_warn, journal_stop;	/* percent of the journal's disk: said, and nothing more is forwarded */
 };
 /* Unknown sections and keys are refused with their line. The result lives until conf_file_free. ERR_CONFIG. */
 int conf_file_read(const char *path, struct conf_file **out, struct err *e);

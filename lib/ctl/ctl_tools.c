@@ -30,6 +30,18 @@ is_among(struct slice server, const struct cluster_member *list, size_t n)
 }
 
 static void
+put_journal(struct ctl *c, const struct cluster_member *m)
+{
+	if (m->journal_level.p == NULL)
+		return;
+	fprintf(c->out, ", journals %.1f MB on a disk that is %d %% full", (double)m->journal_bytes / 1e6, m->journal_disk);
+	if (slice_is(m->journal_level, "warn"))
+		fputs(": NEARLY FULL", c->out);
+	else if (slice_is(m->journal_level, "stop"))
+		fputs(": FULL, NOTHING IS FORWARDED", c->out);
+}
+
+static void
 put_member(struct ctl *c, const struct cluster_member *m, bool up)
 {
 	int64_t ago = clock_now() - m->seen;
@@ -39,8 +51,10 @@ put_member(struct ctl *c, const struct cluster_member *m, bool up)
 	ctl_put_text(c->out, m->zone);
 	fprintf(c->out, " %s, seen %" PRId64 " s ago, version ", up ? "up" : "AWAY", ago < 0 ? 0 : ago);
 	ctl_put_text(c->out, m->version);
-	fprintf(c->out, ", configuration %" PRId64 ", load %.2f, formats card %d journal %d configuration %d\n",
+	fprintf(c->out, ", configuration %" PRId64 ", load %.2f, formats card %d journal %d configuration %d",
 	    m->revision, m->load, m->card_format, m->journal_format, m->config_format);
+	put_journal(c, m);
+	fputc('\n', c->out);
 }
 
 static void
@@ -53,9 +67,17 @@ member_as_json(struct ctl *c, const struct cluster_member *m, bool up, bool firs
 	fputs(", \"version\": ", c->out);
 	ctl_put_json(c->out, m->version);
 	fprintf(c->out, ", \"up\": %s, \"started\": %" PRId64 ", \"seen\": %" PRId64 ", \"revision\": %" PRId64
-	    ", \"load\": %.2f, \"card_format\": %d, \"journal_format\": %d, \"config_format\": %d}",
+	    ", \"load\": %.2f, \"card_format\": %d, \"journal_format\": %d, \"config_format\": %d, "
+	    "\"journal_bytes\": ",
 	    up ? "true" : "false", m->started, m->seen, m->revision, m->load, m->card_format, m->journal_format,
 	    m->config_format);
+	if (m->journal_level.p == NULL)
+		fputs("null, \"journal_disk_percent\": null", c->out);
+	else
+		fprintf(c->out, "%" PRId64 ", \"journal_disk_percent\": %d", m->journal_bytes, m->journal_disk);
+	fputs(", \"journal_level\": ", c->out);
+	ctl_put_json(c->out, m->journal_level);
+	fputc('}', c->out);
 }
 
 enum ctl_exit

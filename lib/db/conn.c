@@ -291,10 +291,12 @@ conn_refused(const PGresult *res, struct err *e)
 {
 	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 	const char *said = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+	/* who reads this is not always who looks after the database */
+	const char *full = state != NULL && strcmp(state, "53100") == 0 ? "the database has no room left on its disk: " : "";
 	bool conflict = state != NULL && (strcmp(state, "23505") == 0 || strcmp(state, "40001") == 0 ||
 	    strcmp(state, "40P01") == 0);
 
-	return err_set(e, conflict ? ERR_CONFLICT : ERR_DATABASE, "%s (SQLSTATE %s)",
+	return err_set(e, conflict ? ERR_CONFLICT : ERR_DATABASE, "%s%s (SQLSTATE %s)", full,
 	    said == NULL ? PQresultErrorMessage(res) : said, state == NULL ? "none" : state);
 }
 

@@ -51,6 +51,7 @@ edge_open(struct edge *w, const char *config_file, const char *program, struct e
 	w->audit = audit_open(w->file->journal, w->file->server, program, w->file->journal_sync, e);
 	if (w->audit == NULL)
 		return -1;
+	audit_limit(w->audit, w->file->journal_stop);
 	w->live = conf_live_start(w->file, false, e);
 	return w->live == NULL ? -1 : 0;
 }

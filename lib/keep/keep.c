@@ -16,10 +16,12 @@
 #include <time.h>
 
 #define SHIP_MS 500
+#define SHIP_MOST_MS 5000
 #define BEAT_MS 5000
 #define RESTORE_MS 1000
 #define TELL_MS 60000
 #define RETAIN_MS (3600 * 1000)
+#define WARN_MS (3600 * 1000)
 #define TASKS 5
 
 struct task {
@@ -42,6 +44,8 @@ struct keep {
 	struct cache *cache;		/* NULL: the key file or the list of nodes is no good */
 	struct cache_restore *restore;
 	int64_t started;
+	int64_t ship_pause;		/* the shipping's own */
+	int64_t warned;			/* monotonic, of a disk that fills; 0: there is room. The heartbeat's own */
 	struct task tasks[TASKS];
 
 	pthread_mutex_t lock;
@@ -58,8 +62,38 @@ ship(struct keep *k, int64_t *wait_ms, struct err *e)
 	struct audit_shipped done;
 	int rc = audit_ship(k->file->journal, k->file->server, k->db, &done, e);
 
-	*wait_ms = rc == 0 && done.more ? 0 : SHIP_MS;
+	/* a database that is there and takes nothing (its disk is full) is not asked all the time; one that is away has its
+	 * breaker, and is found again at once */
+	bool refused = rc < 0 && done.events == 0 && db_is_up(k->db);
+	k->ship_pause = !refused ? SHIP_MS : k->ship_pause < SHIP_MOST_MS / 2 ? 2 * k->ship_pause : SHIP_MOST_MS;
+	*wait_ms = rc == 0 && done.more ? 0 : k->ship_pause;
 	return rc;
+}
+
+/* How much of the journals waits, and how full their disk is. Said when it begins to matter, then every hour: workers
+ * say for themselves when they stop. */
+static void
+look_at_journals(struct keep *k, struct cluster_member *self)
+{
+	const unsigned warn = k->file->journal_warn, stop = k->file->journal_stop;
+	struct audit_waiting w;
+	struct err e = { 0 };
+	int64_t now = clock_mono_ms();
+
+	if (audit_waiting(k->file->journal, &w, &e) < 0) {
+		log_err(LOG_WARN, "journal-disk", (struct slice){ NULL, 0 }, &e);
+		return;
+	}
+	self->journal_bytes = (int64_t)w.bytes;
+	self->journal_disk = (int)w.used_percent;
+	self->journal_level = w.used_percent >= stop ? S("stop") : w.used_percent >= warn ? S("warn") : S("ok");
+	if (w.used_percent < warn) {
+		k->warned = 0;
+	} else if (k->warned == 0 || now - k->warned >= WARN_MS) {
+		log_msg(LOG_WARN, "journal-disk", "%s is %u %% full, of that %.1f MB of journals; at %u %% nothing more is forwarded",
+		    k->file->journal, w.used_percent, (double)w.bytes / 1e6, stop);
+		k->warned = now;
+	}
 }
 
 static int
@@ -76,6 +110,7 @@ beat(struct keep *k, int64_t *wait_ms, struct err *e)
 		.config_format = FORMAT_CONFIG };
 	if (c != NULL)
 		conf_release(k->live, c);
+	look_at_journals(k, &self);
 	struct arena *a = arena_new(65536);
 	int rc = a == NULL ? err_set(e, ERR_MEMORY, "heartbeat") : cluster_beat(k->db, a, &self, e);
 	arena_free(a);
@@ -294,6 +329,7 @@ keep_start(const struct conf_file *file, struct err *e)
 	}
 	k->file = file;
 	k->started = clock_now();
+	k->ship_pause = SHIP_MS;
 	pthread_mutex_init(&k->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -1,6 +1,7 @@
 /* The journal as files: what is written, and what reads it back. */
 #include "unit.h"
 
+#include "disk.h"
 #include "events.h"
 
 #include <errno.h>
@@ -340,6 +341,84 @@ a_disk_that_is_full_refuses_and_recovers_in_a_new_segment(void **state)
 	assert_int_equal(walk_all(w), 5);	/* begin r1, begin r3 end: no hole */
 }
 
+static int
+small_disk(void **state)
+{
+	struct world *w;
+
+	if (world_new(state) != 0)
+		return -1;
+	w = *state;
+	if (!disk_mount(w->dir, "2m")) {
+		world_free(state);
+		*state = NULL;
+	}
+	return 0;
+}
+
+static int
+no_small_disk(void **state)
+{
+	struct world *w = *state;
+
+	if (w == NULL)
+		return 0;
+	disk_unmount(w->dir);
+	return world_free(state);
+}
+
+static void
+a_disk_that_is_nearly_full_lets_calls_end_and_none_begin(void **state)
+{
+	struct world *w = *state;
+	if (w == NULL)
+		skip();
+	struct audit *j = journal_open(w, false);
+	struct audit_event begin = event(AUDIT_OPEN, "r2");
+	const char *filler = arena_printf(w->a, "%s/filler", w->dir).p;
+
+	audit_limit(j, 80);
+	put(j, AUDIT_OPEN, "r1");
+	disk_fill(filler, 1700000);
+	audit_limit(j, 80);		/* it looks once a second; now it looks at once */
+	assert_err(ERR_AUDIT, audit_write(j, &begin, &w->e), &w->e);
+	assert_non_null(strstr(w->e.detail, "% full"));
+	put(j, AUDIT_OK, "r1");
+	put(j, AUDIT_REFUSED, "r2");
+	/* to the very end: then nothing can be written, and it says so */
+	disk_fill(filler, 4000000);
+	struct audit_event end = event(AUDIT_REFUSED, "r3");
+	int written = 0;
+	while (audit_write(j, &end, &w->e) == 0)
+		written++;
+	err_clear(&w->e);
+	assert_int_equal(unlink(filler), 0);
+	/* by itself, within seconds */
+	int tries = 0;
+	while (audit_write(j, &begin, &w->e) < 0 && tries++ < 100)
+		usleep(50000);
+	err_clear(&w->e);
+	assert_true(tries < 100);
+	audit_close(j);
+	/* begin r1 r1 r2 r3... begin r2 end */
+	assert_int_equal(walk_all(w), (size_t)written + 7);
+}
+
+static void
+a_limit_of_a_hundred_stops_nobody(void **state)
+{
+	struct world *w = *state;
+	struct audit *j = journal_open(w, false);
+	struct audit_event begin = event(AUDIT_OPEN, "r2");
+
+	put(j, AUDIT_OPEN, "r1");
+	audit_limit(j, 1);		/* every disk is that full */
+	assert_err(ERR_AUDIT, audit_write(j, &begin, &w->e), &w->e);
+	audit_limit(j, 100);
+	put(j, AUDIT_OPEN, "r2");
+	audit_close(j);
+}
+
 static void
 after_a_failed_sync_that_file_is_never_used_again(void **state)
 {
@@ -562,6 +641,8 @@ main(void)
 		T(a_full_segment_is_followed_by_another_and_the_chain_goes_on),
 		T(a_journal_is_final_when_its_process_is_gone_and_not_before),
 		T(a_disk_that_is_full_refuses_and_recovers_in_a_new_segment),
+		cmocka_unit_test_setup_teardown(a_disk_that_is_nearly_full_lets_calls_end_and_none_begin, small_disk, no_small_disk),
+		T(a_limit_of_a_hundred_stops_nobody),
 		T(after_a_failed_sync_that_file_is_never_used_again),
 		T(a_new_segment_counts_only_when_the_disk_has_taken_it),
 		T(threads_share_one_journal),

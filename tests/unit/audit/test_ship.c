@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "central.h"
+#include "disk.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -599,6 +600,117 @@ a_database_that_dies_and_returns_gets_everything_once(void **state)
 	assert_whole((uint64_t)n);
 }
 
+/* Away for a day: several segments of several processes pile up, the housekeeper is killed again and again while it
+ * catches up, and all is there once. */
+static void
+a_day_without_a_database_arrives_whole(void **state)
+{
+	struct world *w = *state;
+	struct audit *j[3];
+	struct audit_shipped out;
+	const int n = 12000, each = n / 3;
+	int status, killed = 0;
+
+	pg_kill(pg);
+	for (int i = 0; i < 3; i++) {
+		j[i] = journal_open(w, false);
+		put_long(j[i], each * (i + 1));
+		assert_err(ERR_DATABASE, audit_ship(w->dir, "gw1", db, &out, &w->e), &w->e);
+		assert_int_equal(out.events, 0);
+	}
+	struct audit_waiting waiting;
+	assert_ok(audit_waiting(w->dir, &waiting, &w->e), &w->e);
+	assert_true(waiting.bytes > (uint64_t)n * 2 * 1400 && waiting.files >= 4);
+	audit_close(j[0]);
+	pg_restart(pg);
+	for (int i = 0; i < 8; i++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			struct db *own = db_new(&(struct db_conf){ .conninfo = pg_conninfo(pg), .connections = 1, .connect_ms = 2000,
+			    .statement_ms = 20000, .wait_ms = 2000 });
+			_exit(audit_ship(w->dir, "gw1", own, &out, &w->e) < 0);
+		}
+		usleep((useconds_t)(20000 + i * 20000));
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		killed += WIFSIGNALED(status);
+	}
+	assert_true(killed > 0);
+	pg_eventually(count("SELECT count(*) FROM pg_stat_activity WHERE state LIKE '%transaction%' AND pid <> pg_backend_pid()") == 0);
+	for (int i = 1; i < 3; i++)
+		audit_close(j[i]);
+	for (int i = 0; i < 100 && files_in(w) > 0; i++)
+		if (audit_ship(w->dir, "gw1", db, &out, &w->e) < 0)
+			usleep(100000);		/* the breaker's pause */
+	assert_int_equal(files_in(w), 0);
+	assert_whole((uint64_t)n * 2);
+	assert_ok(audit_waiting(w->dir, &waiting, &w->e), &w->e);
+	assert_int_equal(waiting.bytes, 0);
+}
+
+/* A disk of the database's that is soon full. */
+static char small[32];
+
+static int
+small_disk(void **state)
+{
+	const struct passwd *pw = getpwnam("postgres");
+
+	strcpy(small, "/tmp/sosigw-small-XXXXXX");
+	if (mkdtemp(small) == NULL)
+		return -1;
+	if (!disk_mount(small, "4m")) {
+		*state = NULL;
+		return rmdir(small);
+	}
+	if (pw == NULL || chown(small, pw->pw_uid, pw->pw_gid) < 0 || empty_world(state) != 0)
+		return -1;
+	struct world *w = *state;
+	pg_exec(pg, arena_printf(w->a, "CREATE TABLESPACE small LOCATION '%s'", small).p);
+	pg_exec(pg, "TRUNCATE audit_record_default; ALTER TABLE audit_record_default SET TABLESPACE small");
+	return 0;
+}
+
+static int
+no_small_disk(void **state)
+{
+	if (*state == NULL)
+		return 0;
+	pg_exec(pg, "TRUNCATE audit_record_default; ALTER TABLE audit_record_default SET TABLESPACE pg_default");
+	pg_exec(pg, "DROP TABLESPACE small");
+	disk_unmount(small);
+	rmdir(small);
+	return world_free(state);
+}
+
+static void
+what_does_not_fit_into_the_database_waits_until_there_is_room(void **state)
+{
+	struct world *w = *state;
+	struct audit_shipped out = { .more = true };
+	uint64_t sent = 0;
+	const int n = 4000;
+
+	if (w == NULL)
+		skip();
+	struct audit *j = journal_open(w, false);
+	put_long(j, n);
+	audit_close(j);
+	while (out.more && w->e.kind == ERR_NONE) {
+		audit_ship(w->dir, "gw1", db, &out, &w->e);
+		sent += out.events;
+	}
+	assert_int_equal(w->e.kind, ERR_DATABASE);
+	assert_non_null(strstr(w->e.detail, "the database has no room left on its disk: "));
+	assert_true(sent < n);
+	assert_int_equal(files_in(w), 1);
+	disk_resize(small, "64m");
+	sent += ship(w);
+	assert_int_equal(sent, n);
+	assert_int_equal(files_in(w), 0);
+	assert_whole(n);
+}
+
 /* The connection ends at COMMIT, its outcome unknown to the shipper: a trigger ends the session while it commits. */
 static void
 a_commit_with_unknown_outcome_doubles_nothing(void **state)
@@ -661,6 +773,8 @@ main(void)
 		T(writers_killed_at_any_moment_lose_and_double_nothing),
 		T(two_shippers_at_once_double_nothing),
 		T(a_database_that_dies_and_returns_gets_everything_once),
+		T(a_day_without_a_database_arrives_whole),
+		cmocka_unit_test_setup_teardown(what_does_not_fit_into_the_database_waits_until_there_is_room, small_disk, no_small_disk),
 		T(a_commit_with_unknown_outcome_doubles_nothing),
 		T(a_journal_whose_beginning_is_gone_still_arrives_and_shows_the_gap),
 	};

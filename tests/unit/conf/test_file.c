@@ -38,6 +38,8 @@ the_sample_is_read(void **state)
 	assert_int_equal(f->cache_timeout_ms, 100);
 	assert_string_equal(f->journal, "/var/lib/sosigw/journal");
 	assert_false(f->journal_sync);
+	assert_int_equal(f->journal_warn, 70);
+	assert_int_equal(f->journal_stop, 95);
 	assert_int_equal(f->threads, 256);
 	assert_int_equal(f->queue, 512);
 	assert_int_equal(f->queue_ms, 5000);

@@ -131,7 +131,7 @@ an_export_holds_everything_oldest_first(void **state)
 	/* behind the id, which depends on what was there before */
 	const char *line = strchr(end + 2, ',');
 	const char *want = ",\"2024-06-01T12:00:00.123Z\",\"gw1\",\"proxy\",\"ok\",\"r1\",\"epj\",,\"Lars Larsen\",,\"10.20.0.1\","
-	    "\"proxy\",\"fmk\",,\"k1\",,,200,42,4096,8192\r\n";
+	    "\"proxy\",\"fmk\",,\"k1\",\"lab\",,200,42,4096,8192\r\n";
 	assert_memory_equal(line, want, strlen(want));
 	assert_said(line, "\"x␊␛[2J\"\"\xe2\x80\xae\"");
 	assert_exit(0, run(w, "--json", "audit", "export", NULL));

@@ -12,6 +12,7 @@ set_up(void **state)
 
 	pg_exec(pg, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
 	pg_file(pg, "schema/001-config.sql");
+	pg_file(pg, "schema/006-member-journal.sql");
 	*state = w;
 	return 0;
 }
@@ -238,6 +239,18 @@ an_edit_that_cannot_be_published_is_kept(void **state)
 }
 
 static void
+a_database_without_room_is_told(void **state)
+{
+	struct world *w = *state;
+
+	pg_exec(pg, "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE disk_full; END$$; "
+	    "CREATE TRIGGER no_room BEFORE INSERT ON config_revision FOR EACH ROW EXECUTE FUNCTION no_room()");
+	assert_exit(1, run(w, "config", "import", put(w, "doc.json", "{\"format\": 1}"), NULL));
+	assert_said(w->errs, "the database has no room left on its disk: ");
+	assert_exit(1, run(w, "config", "export", NULL));
+}
+
+static void
 servers_are_listed_with_their_state(void **state)
 {
 	struct world *w = *state;
@@ -246,13 +259,17 @@ servers_are_listed_with_their_state(void **state)
 	assert_string_equal(w->out, "no server has shown itself within a day\n");
 	pg_exec(pg, "INSERT INTO member VALUES ('gw1', 'a', '0.1.0', now(), now(), 7, 0.5, 1, 1, 1), "
 	    "('gw2', NULL, '0.1.0', now(), now() - interval '10 minutes', 6, 0.5, 1, 1, 1), "
-	    "('gw3', NULL, '0.1.0', now(), now() - interval '2 days', 6, 0.5, 1, 1, 1)");
+	    "('gw3', NULL, '0.1.0', now(), now() - interval '2 days', 6, 0.5, 1, 1, 1); "
+	    "UPDATE member SET journal_bytes = 12345678, journal_disk = 96, journal_level = 'stop' WHERE server = 'gw2'");
 	assert_exit(0, run(w, "cluster", NULL));
 	assert_said(w->out, "gw1 zone a up, seen ");
 	assert_said(w->out, "gw2 zone - AWAY, seen ");
+	assert_said(w->out, " configuration 1, journals 12.3 MB on a disk that is 96 % full: FULL, NOTHING IS FORWARDED\n");
 	assert_null(strstr(w->out, "gw3"));
 	assert_exit(0, run(w, "cluster", "--json", NULL));
 	assert_said(w->out, "[{\"server\": \"gw1\", \"zone\": \"a\", \"version\": \"0.1.0\", \"up\": true, ");
+	assert_said(w->out, "\"journal_bytes\": null, \"journal_disk_percent\": null, \"journal_level\": null},\n");
+	assert_said(w->out, "\"journal_bytes\": 12345678, \"journal_disk_percent\": 96, \"journal_level\": \"stop\"}]\n");
 	assert_said(w->out, ",\n {\"server\": \"gw2\", \"zone\": null, \"version\": \"0.1.0\", \"up\": false, ");
 }
 
@@ -337,6 +354,7 @@ main(void)
 		T(history_and_rollback),
 		T(an_edit_is_published_when_it_is_good),
 		T(an_edit_that_cannot_be_published_is_kept),
+		T(a_database_without_room_is_told),
 		T(servers_are_listed_with_their_state),
 		T(the_schema_is_brought_up),
 		T(secrets_and_keys_are_fresh_and_fit),

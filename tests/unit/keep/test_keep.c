@@ -49,7 +49,7 @@ set_up(void **state)
 	    "DELETE FROM audit_cut; DELETE FROM member; DELETE FROM member_program; "
 	    "DELETE FROM config_revision");
 	w->file = (struct conf_file){ .server = "gw1", .zone = "a", .database = pg_conninfo(pg), .journal = w->dir,
-		.state = w->dir, .cache_keys = path(w, "no.keys") };
+		.state = w->dir, .cache_keys = path(w, "no.keys"), .journal_warn = 100, .journal_stop = 100 };
 	w->journal = audit_open(w->dir, "gw1", "proxy", false, &w->e);
 	*state = w;
 	return w->journal == NULL;
@@ -189,6 +189,22 @@ what_was_written_last_is_sent_before_it_ends(void **state)
 }
 
 static void
+a_disk_that_fills_is_told_with_the_heartbeat(void **state)
+{
+	struct world *w = *state;
+
+	write_event(w);
+	w->file.journal_warn = 1;	/* every disk is that full */
+	start(w);
+	assert_soon("SELECT count(*) FROM member WHERE journal_level = 'warn' AND journal_bytes > 100 AND journal_disk > 0", 1);
+	assert_stops(w);
+	w->file.journal_stop = 1;
+	start(w);
+	assert_soon("SELECT count(*) FROM member WHERE journal_level = 'stop'", 1);
+	assert_stops(w);
+}
+
+static void
 old_months_are_dropped_when_the_configuration_says_so(void **state)
 {
 	struct world *w = *state;
@@ -282,6 +298,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 		T(events_lists_and_heartbeat_go_where_they_belong),
 		T(what_was_written_last_is_sent_before_it_ends),
+		T(a_disk_that_fills_is_told_with_the_heartbeat),
 		T(old_months_are_dropped_when_the_configuration_says_so),
 		T(without_a_database_lists_are_still_fetched),
 		T(a_list_server_that_says_nothing_holds_nobody_up),
