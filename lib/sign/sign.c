@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FOLDER "/sosigw/sign/"
+#define TOP "/sosigw/sign"
+#define FOLDER TOP "/"
 #define REPORTS "/sosigw/csp"
 
 static const struct {
@@ -48,7 +49,7 @@ sign_serves(const struct req *r)
 {
 	struct slice path = req_param(r, "SCRIPT_NAME");
 
-	return slice_starts(path, S(FOLDER)) || slice_is(path, REPORTS);
+	return slice_starts(path, S(FOLDER)) || slice_is(path, TOP) || slice_is(path, REPORTS);
 }
 
 static int

@@ -7,6 +7,7 @@ that browsers send, and signs as the page's script does.
     page.title                                          # "You are signed in until 17:05"
 """
 import base64
+import hashlib
 import http.cookies
 import re
 import urllib.parse
@@ -29,10 +30,10 @@ class Page:
         self.title = self.said = self.form = self.token = self.card = self.signed_info = self.seconds = None
         if self.headers.get_content_type() == 'text/html' and self.text:
             self.root = html.fromstring(self.text)
-            self.title = self.root.find('.//h1').text_content()
+            self.title = ''.join(self.root.xpath('//h1[1]//text()'))
             for unseen in self.root.xpath('//*[@hidden] | //noscript'):
                 unseen.drop_tree()
-            self.said = ' '.join(self.root.find('.//main').text_content().split())
+            self.said = ' '.join(' '.join(self.root.xpath('(//main | //body[not(.//main)])//text()')).split())
             self._read_form(html.fromstring(self.text))
 
     def _read_form(self, root):
@@ -111,3 +112,12 @@ def signature(signed_info, world, who='moces'):
     """what the page posts: base64 of the structure"""
     value = client.sign(signed_info, world.key(who), hash_of(signed_info))
     return base64.b64encode(structure(signed_info, value, client.cert_base64(world.cert(who))).encode()).decode()
+
+
+def hashed(octets, signed_info):
+    """with the hash that SignedInfo names"""
+    return hashlib.new(hash_of(signed_info), octets).digest()
+
+
+def sha384(octets):
+    return base64.b64encode(hashlib.sha384(octets).digest()).decode()

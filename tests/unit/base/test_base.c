@@ -60,6 +60,26 @@ time_survives_a_round_trip(void **state)
 }
 
 static void
+danish_time_has_summer_and_winter(void **state)
+{
+	static const struct { int64_t t; int year, month, day, hour, minute; } rows[] = {
+		{ 1577836799, 2020, 1, 1, 0, 59 },	/* the old year in UTC */
+		{ 1585443599, 2020, 3, 29, 1, 59 }, { 1585443600, 2020, 3, 29, 3, 0 },
+		{ 1603587599, 2020, 10, 25, 2, 59 }, { 1603587600, 2020, 10, 25, 2, 0 },
+		{ 1593561600, 2020, 7, 1, 2, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct tm tm;
+		clock_danish(rows[i].t, &tm);
+		if (tm.tm_year + 1900 != rows[i].year || tm.tm_mon + 1 != rows[i].month || tm.tm_mday != rows[i].day ||
+		    tm.tm_hour != rows[i].hour || tm.tm_min != rows[i].minute)
+			fail_msg("row %zu: %d-%d-%d %d:%d", i, tm.tm_year, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min);
+	}
+}
+
+static void
 base64_reads_what_xml_allows(void **state)
 {
 	assert_slice("hello", conv_unbase64(*state, S("aGVs\r\n bG8=")));
@@ -255,6 +275,7 @@ main(void)
 		cmocka_unit_test(absent_equals_nothing),
 		cmocka_unit_test(times_are_read_strictly),
 		cmocka_unit_test(time_survives_a_round_trip),
+		cmocka_unit_test(danish_time_has_summer_and_winter),
 		cmocka_unit_test(base64_reads_what_xml_allows),
 		cmocka_unit_test(utf8_is_judged_strictly),
 		cmocka_unit_test(hmac_separates_its_parts),

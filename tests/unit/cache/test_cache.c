@@ -820,6 +820,60 @@ another_format_is_absent(void **state)
 	assert_null(get(w, 1).p);
 }
 
+/* One of two servers does not see a node that the other sees. */
+static struct cache *
+open_without_first(struct world *w)
+{
+	struct cache_node nodes[3];
+	struct cache_conf conf = { .nodes = nodes, .nnodes = 3, .nkeys = 1, .keys = { key_one }, .timeout_ms = TIMEOUT_MS };
+
+	for (size_t i = 0; i < 3; i++)
+		nodes[i] = (struct cache_node){ i == 0 ? "/nonexistent/memcached.sock" : w->nodes[i]->host, w->nodes[i]->port, NULL };
+	struct cache *c = cache_new(&conf, &w->e);
+	assert_non_null(c);
+	return c;
+}
+
+struct rival { struct cache *cache; const struct cache_name *name; const char *value; pthread_barrier_t *start; bool won; };
+
+static void *
+add_against_another(void *arg)
+{
+	struct rival *r = arg;
+	struct err e = { 0 };
+
+	pthread_barrier_wait(r->start);
+	r->won = cache_add(r->cache, r->name, slice_of(r->value), 60, &e) == 0;
+	return NULL;
+}
+
+static void
+servers_that_see_different_nodes_agree_on_who_was_first(void **state)
+{
+	struct world *w = *state;
+	struct cache *other = open_without_first(w);
+
+	for (int round = 0; round < 400; round++) {
+		struct cache_name name = { S("page"), S(""), arena_printf(w->a, "round %d", round) };
+		struct slice got;
+		pthread_barrier_t start;
+		pthread_t threads[2];
+		struct rival rivals[] = { { w->cache, &name, "sees three", &start, false }, { other, &name, "sees two", &start, false } };
+		pthread_barrier_init(&start, NULL, 2);
+		for (int i = 0; i < 2; i++)
+			assert_int_equal(pthread_create(&threads[i], NULL, add_against_another, &rivals[i]), 0);
+		for (int i = 0; i < 2; i++)
+			pthread_join(threads[i], NULL);
+		pthread_barrier_destroy(&start);
+		assert_int_equal(rivals[0].won + rivals[1].won, 1);
+		for (int i = 0; i < 2; i++) {
+			assert_ok(cache_get(rivals[i].cache, w->a, &name, &got, &w->e), &w->e);
+			assert_slice(rivals[rivals[0].won ? 0 : 1].value, got);
+		}
+	}
+	cache_free(other);
+}
+
 /* Rotation: the new key is added behind, then goes to the front, then the old one is removed. */
 static void
 values_outlive_a_rotation_of_keys(void **state)
@@ -941,6 +995,7 @@ main(void)
 		T(a_new_value_wins_over_a_deletion_with_a_later_clock, three_nodes),
 		T(add_lets_the_first_win, three_nodes),
 		T(of_many_adders_one_wins, three_nodes),
+		T(servers_that_see_different_nodes_agree_on_who_was_first, three_on_unix_sockets),
 		T(copies_are_on_two_nodes_in_two_zones, two_zones),
 		T(one_of_three_nodes_killed_loses_nothing, three_nodes),
 		T(every_node_restarted_in_turn_loses_nothing, three_nodes),
