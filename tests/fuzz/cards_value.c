@@ -21,9 +21,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (value_read_order(bytes, &order, &stamp) && !slice_eq(value_of_order(a, &order, stamp, data[0]), bytes))
 		abort();
-	if (value_read_link(bytes, &link) && !slice_eq(value_of_link(a, &link), bytes))
+	if (value_read_link(bytes, &link) && !slice_eq(value_of_link(a, &link, data[0]), bytes))
 		abort();
-	if (value_read_page(bytes, &page) && !slice_eq(value_of_page(a, &page), bytes))
+	if (value_read_page(bytes, &page) && !slice_eq(value_of_page(a, &page, data[0]), bytes))
 		abort();
 	arena_free(a);
 	return 0;

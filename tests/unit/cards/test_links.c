@@ -278,7 +278,7 @@ values_that_are_cut_or_of_another_kind_are_none(void **state)
 	struct arena *a = ((struct world *)*state)->a;
 	const struct cards_link link = { .organisation = S("o"), .user = S("u"), .order = S("t"), .ordered = 1, .opens_until = 2, .expires = 3 };
 	const struct cards_page page = { .browser = S("b"), .answer = S("a"), .next = S("n"), .until = 1, .most = 2 };
-	struct slice bytes[] = { value_of_link(a, &link), value_of_page(a, &page) };
+	struct slice bytes[] = { value_of_link(a, &link, 2), value_of_page(a, &page, 2) };
 	struct cards_link got;
 	struct cards_page shown;
 
