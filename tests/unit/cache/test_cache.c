@@ -828,7 +828,7 @@ open_without_first(struct world *w)
 	struct cache_conf conf = { .nodes = nodes, .nnodes = 3, .nkeys = 1, .keys = { key_one }, .timeout_ms = TIMEOUT_MS };
 
 	for (size_t i = 0; i < 3; i++)
-		nodes[i] = (struct cache_node){ i == 0 ? "/nonexistent/memcached.sock" : w->nodes[i]->host, w->nodes[i]->port, NULL };
+		nodes[i] = (struct cache_node){ i == 0 ? "/nonexistent/memcached.sock" : w->nodes[i]->host, w->nodes[i]->port, NULL, false };
 	struct cache *c = cache_new(&conf, &w->e);
 	assert_non_null(c);
 	return c;

@@ -40,7 +40,7 @@ setup(void **state)
 	w->a = arena_new(64 << 20);
 	for (size_t i = 0; i < NODES; i++) {
 		w->nodes[i] = memcached_start(MEMCACHED_UNIX);
-		nodes[i] = (struct cache_node){ w->nodes[i]->host, w->nodes[i]->port, NULL };
+		nodes[i] = (struct cache_node){ w->nodes[i]->host, w->nodes[i]->port, NULL, false };
 	}
 	w->cache = cache_new(&conf, &w->e);
 	assert_non_null(w->cache);
