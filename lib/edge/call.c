@@ -6,6 +6,7 @@
 #include "log.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define FAULT_MAX (64u << 10)
 
@@ -165,12 +166,32 @@ edge_log(const struct edge_call *c)
 		    req_id(c->req), &c->err);
 }
 
+static bool
+is_about_the_message(enum err_kind kind)
+{
+	return kind != ERR_METHOD && kind != ERR_CONTENT_TYPE && kind != ERR_BODY_TOO_BIG &&
+	    strcmp(err_code(kind), err_code(ERR_XML)) == 0;
+}
+
+/* Of a repeated request that makes no sense the client may have sent a good one: its beginning went with the first worker. */
+static void
+judge_repeated(struct edge_call *c)
+{
+	const struct err was = c->err;
+
+	if (!req_is_repeated(c->req) || !is_about_the_message(was.kind))
+		return;
+	err_clear(&c->err);
+	err_set(&c->err, ERR_MESSAGE_LOST, "repeated by the balancer; %s: %.200s", err_name(was.kind), was.detail);
+}
+
 void
 edge_fault(struct edge_call *c, struct slice header)
 {
 	struct err failed = { .kind = ERR_NONE };
 	struct buf b;
 
+	judge_repeated(c);
 	edge_log(c);
 	buf_init(&b, FAULT_MAX);
 	soap_write_fault(&b, &c->err, req_id(c->req), c->conf == NULL || c->conf->danish, header);

@@ -46,12 +46,15 @@ struct slice req_param(const struct req *r, const char *name);
 /* CONTENT_LENGTH, or -1 when the length is not known in advance (chunked). A CONTENT_LENGTH that is not a
  * plain number is answered with 400 before the handler sees the request. */
 int64_t req_length(const struct req *r);
-/* The body as it comes; blocks for the first byte only. > 0 bytes; 0 at its proper end; -1 (ERR_BODY_CUT) when the
- * sender broke off or the bytes differ from CONTENT_LENGTH. */
+/* The body as it comes; blocks for the first byte only. > 0 bytes; 0 at its proper end; -1 when the sender broke off or more
+ * came than CONTENT_LENGTH (ERR_BODY_CUT), or it ended in order and before (ERR_MESSAGE_LOST: only a repeated one does). */
 ssize_t req_read(struct req *r, void *out, size_t n, struct err *e);
 /* The whole body, at most `most` bytes; it lives in the request's arena. ERR_BODY_TOO_BIG, before a byte is read when the length is
- * known in advance; ERR_BODY_CUT. */
+ * known in advance; ERR_BODY_CUT, ERR_MESSAGE_LOST. */
 int req_read_all(struct req *r, size_t most, struct slice *out, struct err *e);
+/* Another worker had this request before, and was gone before it had answered: Apache's balancer gave it to us, with what was left of
+ * its body (SOSIGW_REPEATED, set in apache-conf/sosigw-urls.conf). */
+bool req_is_repeated(const struct req *r);
 /* Body bytes read so far. */
 uint64_t req_bytes_in(const struct req *r);
 uint64_t req_bytes_out(const struct req *r);	/* of the answer's body */

@@ -149,12 +149,17 @@ req_answered(const struct req *r)
 
 /* ---- its body */
 
+bool
+req_is_repeated(const struct req *r)
+{
+	return slice_is(req_param(r, "SOSIGW_REPEATED"), "yes");
+}
+
 static int
-broken(struct req *r, struct err *e, const char *why)
+broken(struct req *r, enum err_kind kind, const char *why, struct err *e)
 {
 	r->body_broken = true;
-	return err_set(e, ERR_BODY_CUT, "%s after %llu of %lld bytes", why, (unsigned long long)r->bytes_in,
-	    (long long)r->length);
+	return err_set(e, kind, "%s after %llu of %lld bytes", why, (unsigned long long)r->bytes_in, (long long)r->length);
 }
 
 ssize_t
@@ -165,14 +170,15 @@ req_read(struct req *r, void *out, size_t n, struct err *e)
 		return err_set(e, ERR_BODY_CUT, "the body was broken off before");
 	ssize_t k = input_read(&r->in, out, n, BODY_MS);
 	if (k < 0)
-		return broken(r, e, r->in.broken);
+		return broken(r, ERR_BODY_CUT, r->in.broken, e);
 	r->bytes_in += (uint64_t)k;
 	if (r->length < 0)
 		return k;
 	if (r->bytes_in > (uint64_t)r->length)
-		return broken(r, e, "the body goes on");
+		return broken(r, ERR_BODY_CUT, "the body goes on", e);
+	/* Apache ends it in order only when it has it all; a balancer's second try has not, but says the first one's length */
 	if (k == 0 && r->bytes_in < (uint64_t)r->length)
-		return broken(r, e, "the body ended");
+		return broken(r, ERR_MESSAGE_LOST, "the body ended", e);
 	return k;
 }
 

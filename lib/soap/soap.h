@@ -68,9 +68,12 @@ int soap_read(struct arena *a, struct slice bytes, struct soap_message *out, str
 enum soap_form { SOAP_PLAIN, SOAP_MULTIPART };
 int soap_content_type(struct arena *a, struct slice content_type, enum soap_form *form, struct slice *boundary, struct slice *start, struct err *e);
 
-/* Where the envelope of the root part begins in a multipart/related message. bytes: the message so far. The root
- * must be the first part (and the one that `start` names, if given). 1: found, *root set; 0: more bytes are
- * needed; -1: refused (ERR_XML). */
+/* Where the envelope of the root part begins in a multipart/related message. bytes: the message so far. The root must be the first
+ * part (and the one that `start` names, if given), of a type that soap_content_type would take, in UTF-8, and with no transfer encoding
+ * but 7bit, 8bit or binary. Up to the envelope nothing may be read in two ways: only empty lines before the first delimiter, and
+ * nothing behind it; lines of ASCII text, of 1000 bytes at most, that end with CRLF; each header a token, a colon and a value, of which
+ * only Content-Type may be folded, and none of Content-Type, Content-ID and Content-Transfer-Encoding comes twice. 1: found, *root set; 0: more
+ * bytes are needed; -1: refused (ERR_XML, ERR_CONTENT_TYPE, ERR_ENCODING, ERR_SOAP_12). */
 int soap_find_root(struct slice bytes, struct slice boundary, struct slice start, size_t *root, struct err *e);
 
 /* The parts behind the root, as the message streams by from its first byte: another part with the root's Content-ID, which a

@@ -462,6 +462,33 @@ def a_client_that_sends_all_before_it_reads_gets_the_refusal(world, is_chunked):
 		assert answer.status == 500 and b'implicitLoginHeader' in answer.read()
 
 
+@cases(('short', 100, {}), ('long', 300_000, {}), ('chunked', 300_000, {'chunked': True}))
+def a_message_that_its_worker_took_along_is_not_the_clients_fault(world, size, options):
+	"""The balancer gives it to the other worker without what was read of it, maybe after it was forwarded: that is said, and not that it was wrong."""
+	lars, answers = signed_in(world), []
+	message = client.proxy(lars, world.service('slow/10000'), body=f'<x>{"y" * size}</x>')
+	parts = [message[i:i + 8192] for i in range(0, len(message), 8192)]
+
+	def call():
+		answers.append(world.post_proxy(iter(parts) if options else message, **options))
+
+	thread = threading.Thread(target=call)
+	with world.stopped('s1-proxy-2'):
+		for _ in range(3):	# so that Apache knows that it is away: it tries two workers, not three
+			world.post_proxy(client.proxy(lars, world.service('service')))
+		before = world.stub_count()
+		thread.start()
+		assert until(lambda: world.stub_count() > before), 'the call did not reach the service'
+	time.sleep(1.2)		# Apache looks at a worker that was away again after a second (retry=1)
+	world.kill('proxy-1')
+	thread.join()
+	reason, request_id = check_fault(answers[0])
+	assert reason == 'MESSAGE_LOST' and world.stub_count() == before + 1
+	rows = until(lambda: [r for r in world.audit(kind='proxy', status='failed') if r['request_id'] == request_id], 15, 0.3)
+	assert rows and rows[0]['reason'] == 'MESSAGE_LOST', rows
+	assert until(lambda: world.post_proxy(client.proxy(lars, world.service('service'))).status == 200)
+
+
 # ---- straight to a worker, past Apache
 
 def pair(name, value):
