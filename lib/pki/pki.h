@@ -36,9 +36,14 @@ struct pki_trust;
 struct pki_trust *pki_trust_new(const struct slice *roots_pem, size_t nroots,
     const struct slice *intermediates_pem, size_t nintermediates, struct err *e);
 void pki_trust_free(struct pki_trust *t);
+#define PKI_CHAIN_MOST 6
+struct pki_chain {
+	X509 *certs[PKI_CHAIN_MOST];	/* the certificate, its issuer, ..., the root; they live as long as the arena */
+	size_t n;			/* 2 at least */
+};
 /* Chain to a root at time `now`; RSA of at least 2048 bits. ERR_CERT_EXPIRED, ERR_CERT_NOT_YET,
- * ERR_CERT_UNTRUSTED, ERR_CERTIFICATE. On success *issuer is the direct issuer. */
-int pki_check_chain(struct pki_trust *t, struct arena *a, X509 *cert, int64_t now, X509 **issuer, struct err *e);
+ * ERR_CERT_UNTRUSTED, ERR_CERTIFICATE. */
+int pki_check_chain(struct pki_trust *t, struct arena *a, X509 *cert, int64_t now, struct pki_chain *out, struct err *e);
 /* The certificate of a trusted CA with that subject key, to check a CRL against; NULL when none. */
 X509 *pki_trust_issuer_of_crl(struct pki_trust *t, X509_CRL *crl);
 
@@ -79,6 +84,8 @@ void pki_cert_key(X509 *cert, struct pki_cert_key *out);
 /* 0: on no list, and the list of its issuer is fresh enough (grace: seconds it may be older than its
  * nextUpdate). ERR_CERT_REVOKED; ERR_CERT_UNCHECKED when no list of its issuer is there or it is too old. */
 int pki_revoked_check(struct pki_revoked *r, X509 *cert, int64_t now, int64_t grace, struct err *e);
+/* Is there a list of its issuer, of whatever age? */
+bool pki_revoked_has_list_for(struct pki_revoked *r, X509 *cert);
 /* For cards already kept: only whether it is listed. Nanoseconds; called at every use. */
 bool pki_revoked_has(struct pki_revoked *r, const struct pki_cert_key *key);
 

@@ -249,19 +249,35 @@ pki_revoked_has(struct pki_revoked *r, const struct pki_cert_key *key)
 	return found;
 }
 
+static const struct revoked_list *
+list_for(const struct map *m, X509 *cert)
+{
+	struct revoked_list issuer;
+
+	revoked_issuer(X509_get_issuer_name(cert), issuer.issuer);
+	return m->nlists == 0 ? NULL : bsearch(&issuer, m->lists, m->nlists, sizeof issuer, by_issuer);
+}
+
+bool
+pki_revoked_has_list_for(struct pki_revoked *r, X509 *cert)
+{
+	look_now_and_then(r);
+	pthread_rwlock_rdlock(&r->lock);
+	bool has = list_for(&r->map, cert) != NULL;
+	pthread_rwlock_unlock(&r->lock);
+	return has;
+}
+
 static int
 judge(const struct map *m, X509 *cert, int64_t now, int64_t grace, struct err *e)
 {
 	struct pki_cert_key key;
-	struct revoked_list issuer;
 
 	if (!revoked_key(X509_get_issuer_name(cert), X509_get0_serialNumber(cert), &key))
 		return err_set(e, ERR_MEMORY, "revocation check");
 	if (listed(m, &key))
 		return err_set(e, ERR_CERT_REVOKED, "on its issuer's list");
-	revoked_issuer(X509_get_issuer_name(cert), issuer.issuer);
-	const struct revoked_list *list = m->nlists == 0 ? NULL :
-	    bsearch(&issuer, m->lists, m->nlists, sizeof issuer, by_issuer);
+	const struct revoked_list *list = list_for(m, cert);
 	if (list == NULL)
 		return err_set(e, ERR_CERT_UNCHECKED, "no list of its issuer");
 	if (list->next_update < now - grace)

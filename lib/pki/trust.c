@@ -166,21 +166,25 @@ free_cert(void *cert)
 }
 
 static int
-take_issuer(struct arena *a, X509_STORE_CTX *ctx, X509 **issuer, struct err *e)
+take_chain(struct arena *a, X509_STORE_CTX *ctx, struct pki_chain *out, struct err *e)
 {
 	STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);
-	X509 *found = sk_X509_num(chain) < 2 ? NULL : sk_X509_value(chain, 1);
+	int n = sk_X509_num(chain);
 
-	if (found == NULL)
-		return err_set(e, ERR_CERT_UNTRUSTED, "no issuer");
-	if (X509_up_ref(found) != 1 || arena_defer(a, free_cert, found) < 0)
-		return err_set(e, ERR_MEMORY, "issuer");
-	*issuer = found;
+	*out = (struct pki_chain){ .n = 0 };
+	if (n < 2 || n > PKI_CHAIN_MOST)
+		return err_set(e, ERR_CERT_UNTRUSTED, "a chain of %d", n);
+	for (; out->n < (size_t)n; out->n++) {
+		X509 *cert = sk_X509_value(chain, (int)out->n);
+		if (X509_up_ref(cert) != 1 || arena_defer(a, free_cert, cert) < 0)
+			return err_set(e, ERR_MEMORY, "issuer");
+		out->certs[out->n] = cert;
+	}
 	return 0;
 }
 
 int
-pki_check_chain(struct pki_trust *t, struct arena *a, X509 *cert, int64_t now, X509 **issuer, struct err *e)
+pki_check_chain(struct pki_trust *t, struct arena *a, X509 *cert, int64_t now, struct pki_chain *out, struct err *e)
 {
 	if (now <= 0)
 		return err_set(e, ERR_INTERNAL, "no time to check a certificate at");
@@ -189,7 +193,7 @@ pki_check_chain(struct pki_trust *t, struct arena *a, X509 *cert, int64_t now, X
 	X509_STORE_CTX *ctx = validate(t, cert, now);
 	if (ctx == NULL)
 		return err_set(e, ERR_MEMORY, "certificate check");
-	int rc = X509_STORE_CTX_get_error(ctx) == X509_V_OK ? take_issuer(a, ctx, issuer, e) : failure(ctx, e);
+	int rc = X509_STORE_CTX_get_error(ctx) == X509_V_OK ? take_chain(a, ctx, out, e) : failure(ctx, e);
 	X509_STORE_CTX_free(ctx);
 	return rc;
 }

@@ -5,7 +5,11 @@
  * 3. The list of its issuer, when the responder gives no verdict.
  *
  * When there is no verdict at all, the configuration decides: refuse, or accept for so long after the list should have
- * been replaced. Somebody who never had a list of that issuer has nothing to go on from, and refuses. */
+ * been replaced. Somebody who never had a list of that issuer has nothing to go on from, and refuses.
+ *
+ * The CAs between the certificate and its root are judged in the same way, except that one for which there is neither a
+ * responder nor any list counts as good. They are not shown to us, they are in the configuration: its administrator
+ * has chosen them, takes them out, and says by listing the root's CRL that it is to be watched. */
 #include "signing_private.h"
 
 #include "clock.h"
@@ -88,9 +92,8 @@ accept_unchecked(const struct signing *s, const struct conf_trust *t, struct are
 	return true;
 }
 
-int
-signing_check_revocation(const struct signing *s, const struct conf_trust *t, struct arena *a, X509 *cert,
-    X509 *issuer, struct err *e)
+static int
+check_one(const struct signing *s, const struct conf_trust *t, struct arena *a, X509 *cert, X509 *issuer, struct err *e)
 {
 	struct err list = { .kind = ERR_NONE }, responder = { .kind = ERR_NONE };
 
@@ -107,4 +110,31 @@ signing_check_revocation(const struct signing *s, const struct conf_trust *t, st
 	if (list.kind == ERR_NONE || accept_unchecked(s, t, a, cert, &list))
 		return 0;
 	return err_set(e, ERR_CERT_UNCHECKED, "%s", list.detail);
+}
+
+static bool
+can_be_checked(const struct signing *s, const struct conf_trust *t, X509 *ca, X509 *issuer)
+{
+	return responder_of(t, issuer) != NULL || pki_revoked_has_list_for(s->revoked, ca);
+}
+
+static int
+check_ca(const struct signing *s, const struct conf_trust *t, struct arena *a, X509 *ca, X509 *issuer, struct err *e)
+{
+	struct err why = { .kind = ERR_NONE };
+
+	if (!can_be_checked(s, t, ca, issuer) || check_one(s, t, a, ca, issuer, &why) == 0)
+		return 0;
+	return err_set(e, why.kind, "CA %.*s: %s", SLICE_FMT(serial_of(a, ca)), why.detail);
+}
+
+int
+signing_check_revocation(const struct signing *s, const struct conf_trust *t, struct arena *a,
+    const struct pki_chain *chain, struct err *e)
+{
+	/* from the root down: who is below a revoked CA says nothing */
+	for (size_t i = chain->n - 2; i > 0; i--)
+		if (check_ca(s, t, a, chain->certs[i], chain->certs[i + 1], e) < 0)
+			return -1;
+	return check_one(s, t, a, chain->certs[0], chain->certs[1], e);
 }

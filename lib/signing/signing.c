@@ -103,15 +103,15 @@ signing_check_certificate(const struct signing *s, const struct conf *c, struct 
 {
 	const struct conf_trust *t = &c->trust;
 	struct pki_trust *trust = pki_trust_new(t->roots, t->nroots, t->intermediates, t->nintermediates, e);
-	X509 *issuer;
+	struct pki_chain chain;
 
 	if (trust == NULL)
 		return -1;
 	if (arena_defer(a, free_trust, trust) < 0)
 		return err_set(e, ERR_MEMORY, "trust");
-	if (pki_check_chain(trust, a, cert, clock_now(), &issuer, e) < 0)
+	if (pki_check_chain(trust, a, cert, clock_now(), &chain, e) < 0)
 		return -1;
-	return t->check_revocation ? signing_check_revocation(s, t, a, cert, issuer, e) : 0;
+	return t->check_revocation ? signing_check_revocation(s, t, a, &chain, e) : 0;
 }
 
 int

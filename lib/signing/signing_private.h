@@ -8,9 +8,9 @@
 int signing_check_certificate(const struct signing *s, const struct conf *c, struct arena *a, X509 *cert, struct err *e);
 int signing_check_signer(const struct conf_organisation *o, struct arena *a, const struct idcard *card, X509 *cert,
     struct err *e);
-/* revocation.c: is it revoked? issuer: as from pki_check_chain. ERR_CERT_REVOKED, ERR_CERT_UNCHECKED. */
-int signing_check_revocation(const struct signing *s, const struct conf_trust *t, struct arena *a, X509 *cert,
-    X509 *issuer, struct err *e);
+/* revocation.c: is it revoked, or a CA above it? ERR_CERT_REVOKED, ERR_CERT_UNCHECKED. */
+int signing_check_revocation(const struct signing *s, const struct conf_trust *t, struct arena *a,
+    const struct pki_chain *chain, struct err *e);
 /* The hash of an organisation's new cards. */
 enum dsig_hash signing_hash(const struct conf_organisation *o);
 

@@ -58,13 +58,14 @@ real_chains_hold_at_their_time(void **state)
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct err e = { 0 };
-		X509 *issuing = read_pem(*state, rows[i].issuing), *issuer = NULL;
+		X509 *issuing = read_pem(*state, rows[i].issuing);
+		struct pki_chain chain;
 		struct pki_trust *t = trust(*state, read_pem(*state, rows[i].root), issuing);
-		int rc = pki_check_chain(t, *state, read_pem(*state, rows[i].leaf), rows[i].now, &issuer, &e);
+		int rc = pki_check_chain(t, *state, read_pem(*state, rows[i].leaf), rows[i].now, &chain, &e);
 		if (e.kind != rows[i].want)
 			fail_msg("row %zu: %s %s", i, err_name(e.kind), e.detail);
 		if (rc == 0)
-			assert_int_equal(X509_cmp(issuer, issuing), 0);
+			assert_int_equal(X509_cmp(chain.certs[1], issuing), 0);
 		pki_trust_free(t);
 	}
 }
@@ -100,14 +101,14 @@ what_makes_a_chain_fail_is_told_apart(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct ca_order order = rows[i].order;
 		struct err e = { 0 };
-		X509 *issuer = NULL;
+		struct pki_chain chain;
 		order.cn = "user";
 		X509 *cert = ca_issue(rows[i].issuer, &order);
-		pki_check_chain(t, *state, cert, CA_NOW, &issuer, &e);
+		pki_check_chain(t, *state, cert, CA_NOW, &chain, &e);
 		if (e.kind != rows[i].want)
 			fail_msg("%s: %s %s", rows[i].note, err_name(e.kind), e.detail);
 		if (e.kind == ERR_NONE)
-			assert_int_equal(X509_cmp(issuer, rows[i].issuer->cert), 0);
+			assert_int_equal(X509_cmp(chain.certs[1], rows[i].issuer->cert), 0);
 		X509_free(cert);
 	}
 	pki_trust_free(t);
@@ -117,11 +118,12 @@ static void
 a_user_is_no_issuer(void **state)
 {
 	struct ca user = { leaf_key, ca_issue(&middle, &(struct ca_order){ .cn = "user", .key = leaf_key }) };
-	X509 *forged = ca_issue(&user, &(struct ca_order){ .cn = "forged", .key = leaf_key }), *issuer;
+	X509 *forged = ca_issue(&user, &(struct ca_order){ .cn = "forged", .key = leaf_key });
+	struct pki_chain chain;
 	struct pki_trust *t = trust(*state, root.cert, middle.cert);
 	struct err e = { 0 };
 
-	assert_err(ERR_CERT_UNTRUSTED, pki_check_chain(t, *state, forged, CA_NOW, &issuer, &e), &e);
+	assert_err(ERR_CERT_UNTRUSTED, pki_check_chain(t, *state, forged, CA_NOW, &chain, &e), &e);
 	pki_trust_free(t);
 	/* nor may it be configured as one */
 	struct slice pem = ca_pem(*state, user.cert), good = ca_pem(*state, root.cert);
@@ -133,15 +135,16 @@ a_user_is_no_issuer(void **state)
 static void
 a_chain_needs_its_middle_and_a_time(void **state)
 {
-	X509 *cert = ca_issue(&middle, &(struct ca_order){ .cn = "user", .key = leaf_key }), *issuer;
+	X509 *cert = ca_issue(&middle, &(struct ca_order){ .cn = "user", .key = leaf_key });
+	struct pki_chain chain;
 	struct pki_trust *t = trust(*state, root.cert, NULL);
 	struct err e = { 0 };
 
-	assert_err(ERR_CERT_UNTRUSTED, pki_check_chain(t, *state, cert, CA_NOW, &issuer, &e), &e);
+	assert_err(ERR_CERT_UNTRUSTED, pki_check_chain(t, *state, cert, CA_NOW, &chain, &e), &e);
 	pki_trust_free(t);
 	t = trust(*state, root.cert, middle.cert);
-	assert_err(ERR_INTERNAL, pki_check_chain(t, *state, cert, 0, &issuer, &e), &e);
-	assert_ok(pki_check_chain(t, *state, cert, CA_NOW, &issuer, &e), &e);
+	assert_err(ERR_INTERNAL, pki_check_chain(t, *state, cert, 0, &chain, &e), &e);
+	assert_ok(pki_check_chain(t, *state, cert, CA_NOW, &chain, &e), &e);
 	pki_trust_free(t);
 	X509_free(cert);
 }
@@ -156,8 +159,9 @@ trust_is_made_of_certificates(void **state)
 
 	struct pki_trust *t = pki_trust_new(&both, 1, NULL, 0, &e);
 	assert_non_null(t);
-	X509 *cert = ca_issue(&other_root, &(struct ca_order){ .cn = "user", .key = leaf_key }), *issuer;
-	assert_ok(pki_check_chain(t, *state, cert, CA_NOW, &issuer, &e), &e);
+	X509 *cert = ca_issue(&other_root, &(struct ca_order){ .cn = "user", .key = leaf_key });
+	struct pki_chain chain;
+	assert_ok(pki_check_chain(t, *state, cert, CA_NOW, &chain, &e), &e);
 	pki_trust_free(t);
 	X509_free(cert);
 

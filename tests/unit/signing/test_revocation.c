@@ -159,7 +159,8 @@ check(struct arena *a, const struct row *r, struct err *e)
 	clock_set(CA_NOW + r->now);
 	responder.says = r->says;
 	responder.asked = 0;
-	return signing_check_revocation(&s, &t, a, *r->cert, issuer.cert, e);
+	const struct pki_chain chain = { .certs = { *r->cert, issuer.cert }, .n = 2 };
+	return signing_check_revocation(&s, &t, a, &chain, e);
 }
 
 static void
@@ -201,6 +202,69 @@ the_responder_goes_before_the_list_and_the_policy_comes_last(void **state)
 		if (e.kind != rows[i].want || rc != (e.kind == ERR_NONE ? 0 : -1) || responder.asked != rows[i].asked)
 			fail_msg("%s: %s %s, asked %d times", rows[i].note, err_name(e.kind), e.detail, responder.asked);
 	}
+}
+
+/* A CA between: root - middle - leaf. The list of middle is always good. */
+static void
+a_ca_between_is_judged_as_far_as_the_administrator_has_provided_for_it(void **state)
+{
+	enum lists { NONE, NAMES_NOBODY, NAMES_IT, OLD };
+	static const struct {
+		const char *note;
+		enum lists root_list;
+		enum says says;
+		int64_t accept;
+		enum err_kind want;
+		int asked;
+	} rows[] = {
+		{ "nothing of the root's is configured", NONE, NOT_CONFIGURED, 0, ERR_NONE, 0 },
+		{ "the root's list names nobody", NAMES_NOBODY, NOT_CONFIGURED, 0, ERR_NONE, 0 },
+		{ "the root's list names it", NAMES_IT, NOT_CONFIGURED, CA_DAY, ERR_CERT_REVOKED, 0 },
+		{ "the root's list is too old", OLD, NOT_CONFIGURED, 0, ERR_CERT_UNCHECKED, 0 },
+		{ "the root's list is too old, accepted", OLD, NOT_CONFIGURED, CA_DAY, ERR_NONE, 0 },
+		{ "the responder says revoked", NAMES_NOBODY, REVOKED, CA_DAY, ERR_CERT_REVOKED, 1 },
+		{ "the responder says revoked, no list", NONE, REVOKED, CA_DAY, ERR_CERT_REVOKED, 1 },
+		{ "the responder says good, no list", NONE, GOOD, 0, ERR_NONE, 1 },
+		{ "the responder is silent, the list good", NAMES_NOBODY, UNREACHABLE, 0, ERR_NONE, 1 },
+		{ "the responder is silent, no list", NONE, UNREACHABLE, CA_DAY, ERR_CERT_UNCHECKED, 1 },
+	};
+	struct ca top = { issuer.key, issuer.cert }, middle = { .key = EVP_RSA_gen(2048) };
+	X509 *above = ca_issue(&top, &(struct ca_order){ .cn = "Middle", .number = 1, .key = middle.key, .is_ca = true, .to = 99 * CA_DAY });
+	middle.cert = above;
+	X509 *leaf = ca_issue(&middle, &(struct ca_order){ .cn = "Leaf", .number = 7, .key = middle.key, .to = 99 * CA_DAY });
+	X509 *own = user;
+	ASN1_TIME *long_ago = ASN1_TIME_set(NULL, (time_t)CA_NOW - 3 * HOUR);
+	const struct pki_chain chain = { .certs = { leaf, above, issuer.cert }, .n = 3 };
+
+	user = above;	/* whom the responder speaks of */
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct err e = { 0 };
+		const struct conf_trust t = { .check_revocation = true, .crl_grace = HOUR, .unchecked_accept = rows[i].accept,
+			.ocsp = entries, .nocsp = rows[i].says == NOT_CONFIGURED ? 1 : 2 };
+		X509_CRL *of_middle = ca_list(&middle, 99, 1), *of_root = ca_list(&top, rows[i].root_list == NAMES_IT ? 1 : 99, 1);
+		if (rows[i].root_list == OLD)
+			X509_CRL_set1_nextUpdate(of_root, long_ago);
+		struct pki_revoked_writer *w = pki_revoked_writer_new(path("chain.bin"));
+		assert_ok(pki_revoked_add(w, of_middle, &e), &e);
+		if (rows[i].root_list != NONE)
+			assert_ok(pki_revoked_add(w, of_root, &e), &e);
+		assert_ok(pki_revoked_finish(w, &e), &e);
+		const struct signing s = { .revoked = pki_revoked_open(path("chain.bin")) };
+		clock_set(CA_NOW + HOUR);
+		responder.says = rows[i].says;
+		responder.asked = 0;
+		int rc = signing_check_revocation(&s, &t, *state, &chain, &e);
+		if (e.kind != rows[i].want || rc != (e.kind == ERR_NONE ? 0 : -1) || responder.asked != rows[i].asked)
+			fail_msg("%s: %s %s, asked %d times", rows[i].note, err_name(e.kind), e.detail, responder.asked);
+		pki_revoked_close(s.revoked);
+		X509_CRL_free(of_middle);
+		X509_CRL_free(of_root);
+	}
+	unlink(path("chain.bin"));
+	user = own;
+	ASN1_TIME_free(long_ago);
+	X509_free(leaf);
+	ca_free(&middle);
 }
 
 static void
@@ -250,6 +314,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_responder_goes_before_the_list_and_the_policy_comes_last),
+		cmocka_unit_test(a_ca_between_is_judged_as_far_as_the_administrator_has_provided_for_it),
 		cmocka_unit_test(the_responder_is_asked_as_configured_and_for_a_short_time),
 		cmocka_unit_test(each_certificate_accepted_unchecked_leaves_a_line),
 	};
