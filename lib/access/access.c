@@ -78,6 +78,20 @@ access_address(const struct conf *c, const struct access_evidence *seen, struct 
 	return 0;
 }
 
+bool
+access_is_front_proxy(const struct conf *c, struct slice peer)
+{
+	struct conf_address a;
+
+	return conf_address_parse(peer, &a) == 0 && is_front_proxy(c, &a);
+}
+
+struct slice
+access_nearest(struct slice header)
+{
+	return header.p == NULL ? header : last_piece(&header);
+}
+
 struct claim {
 	struct slice id;	/* absent: not named */
 	bool has_secret;

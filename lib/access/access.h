@@ -19,6 +19,10 @@ struct access_caller {
 };
 /* Who sent it, whoever that is: for browsers, which are no clients. ERR_CLIENT_UNKNOWN: it cannot be told. */
 int access_address(const struct conf *c, const struct access_evidence *seen, struct arena *a, struct slice *address, struct err *e);
+/* Whether the connection (REMOTE_ADDR) comes from a listed front proxy, whose word counts. */
+bool access_is_front_proxy(const struct conf *c, struct slice peer);
+/* What the nearest of several proxies wrote into such a header ("a, b"): the last, trimmed; absent when absent. */
+struct slice access_nearest(struct slice header);
 /* ERR_CLIENT_UNKNOWN whatever does not fit; the address is filled in all the same, for the audit. */
 int access_identify(const struct conf *c, const struct access_evidence *seen, struct arena *a, struct access_caller *out, struct err *e);
 /* The listed service whose URL is exactly `to`. ERR_SERVICE_UNKNOWN. */

@@ -18,12 +18,32 @@ static const struct {
 };
 #define NFILES (sizeof files / sizeof *files)
 
-static struct slice
-address(struct req *r, const char *path)
+static bool
+is_behind_front_proxy(struct ops *o, struct req *r)
 {
-	struct slice base = page_base(req_arena(r), slice_is(req_param(r, "HTTPS"), "on"), req_param(r, "HTTP_HOST"),
-	    req_param(r, "SERVER_NAME"), req_param(r, "SERVER_PORT"));
+	const struct conf *c = conf_hold(o->edge->live);
 
+	if (c == NULL)
+		return false;
+	bool listed = access_is_front_proxy(c, req_param(r, "REMOTE_ADDR"));
+	conf_release(o->edge->live, c);
+	return listed;
+}
+
+/* The caller's address of this path: what it wrote to us, or, as a listed front proxy tells, to that. */
+static struct slice
+address(struct ops *o, struct req *r, const char *path)
+{
+	struct slice host = req_param(r, "HTTP_HOST");
+	bool tls = slice_is(req_param(r, "HTTPS"), "on");
+
+	if (is_behind_front_proxy(o, r)) {
+		struct slice proto = access_nearest(req_param(r, "HTTP_X_FORWARDED_PROTO"));
+		struct slice forwarded = access_nearest(req_param(r, "HTTP_X_FORWARDED_HOST"));
+		tls = proto.p == NULL ? tls : slice_is_nocase(proto, "https");
+		host = forwarded.p == NULL ? host : forwarded;
+	}
+	struct slice base = page_base(req_arena(r), tls, host, req_param(r, "SERVER_NAME"), req_param(r, "SERVER_PORT"));
 	return arena_printf(req_arena(r), "%.*s%s", SLICE_FMT(base), path);
 }
 
@@ -63,12 +83,12 @@ answer_plain(struct req *r, int status, const char *type, struct slice body, str
 }
 
 static int
-answer_file(struct req *r, const char *text, struct err *e)
+answer_file(struct ops *o, struct req *r, const char *text, struct err *e)
 {
 	struct buf b;
 
 	buf_init(&b, DESCRIPTION_MAX);
-	put_with_address(&b, slice_of(text), address(r, PATH));
+	put_with_address(&b, slice_of(text), address(o, r, PATH));
 	int rc = answer_plain(r, 200, "text/xml; charset=utf-8", buf_slice(&b), e);
 	buf_free(&b);
 	return rc;
@@ -112,7 +132,7 @@ fill_from_conf(struct page *p, struct conf_live *live, struct req *r)
 static int
 show_page(struct ops *o, struct req *r, struct err *e)
 {
-	struct page p = { .address = address(r, PATH), .proxy = address(r, PROXY_PATH) };
+	struct page p = { .address = address(o, r, PATH), .proxy = address(o, r, PROXY_PATH) };
 	struct buf b;
 
 	fill_from_conf(&p, o->edge->live, r);
@@ -141,7 +161,7 @@ describe(struct ops *o, struct req *r, struct err *e)
 
 	for (size_t i = 0; i < NFILES; i++)
 		if (slice_is_nocase(query, files[i].query))
-			return answer_file(r, files[i].text, e);
+			return answer_file(o, r, files[i].text, e);
 	if (slice_starts(query, S("xsd=")))
 		return answer_plain(r, 404, "text/plain; charset=utf-8", S("There is no such schema; ?wsdl names them all.\n"), e);
 	return show_page(o, r, e);

@@ -122,6 +122,27 @@ def the_stylesheet_is_small_and_cached_and_has_one_address(world):
 	assert http.post(CSS, b'').status == 405
 
 
+@cases(('TLS ends there', {'X-Forwarded-Proto': 'https'}, 'https://inner.example:8080'),
+    ('and it was called otherwise', {'X-Forwarded-Proto': 'HTTPS', 'X-Forwarded-Host': 'gw.example.dk'}, 'https://gw.example.dk'),
+    ('another proxy before it', {'X-Forwarded-Proto': 'http, https', 'X-Forwarded-Host': 'evil.example, gw.example.dk:444'}, 'https://gw.example.dk:444'),
+    ('no TLS', {'X-Forwarded-Proto': 'http', 'X-Forwarded-Host': 'gw.example.dk'}, 'http://gw.example.dk'),
+    ('it says nothing', {}, 'http://inner.example:8080'),
+    ('no host', {'X-Forwarded-Host': '"><b>'}, 'http://'), ('no name of a scheme', {'X-Forwarded-Proto': '"><b>'}, 'http://inner.example:8080'))
+def behind_a_front_proxy_the_addresses_are_the_callers(world, forwarded, wanted):
+	"""And nobody else's headers count: 127.0.0.3 is the listed one."""
+	headers = ''.join(f'{name}: {value}\r\n' for name, value in forwarded.items())
+
+	def seen(source, query):
+		data = f'GET {client.SERVICE}{query} HTTP/1.1\r\nHost: inner.example:8080\r\nConnection: close\r\n{headers}\r\n'
+		return world.http(None, source=source).raw(data.encode()).split(b'\r\n\r\n', 1)[1]
+
+	for query in ('?wsdl', ''):
+		assert wanted.encode() in seen('127.0.0.3', query), query
+		assert b'http://inner.example:8080' + client.SERVICE.encode() in seen('127.0.0.1', query), query
+		for word in (b'evil.example', b'<b>'):
+			assert word not in seen('127.0.0.3', query)
+
+
 # ---- what a stranger writes into it
 
 @cases(('query', '/?lang="><script>alert(1)</script>', {}), ('wsdl', '?wsdl"><b>', {}), ('schema', '?xsd=<b>', {}),
