@@ -5,7 +5,8 @@
  * - the id of the card, when one was found;
  * - when a node could not be asked, the user as well (tag_of): whatever that node holds of the user, cards and orders
  *   kept up to that moment are dead. Clocks of servers may differ by SKEW_MS, hence the margin; a card that is kept
- *   after such a logout gets a stamp behind it, so the user can sign in again at once.
+ *   after such a logout gets a stamp behind it, so the user can sign in again at once;
+ * - the ids of the cards that were kept for the user before, as long as they live: clients may have kept them too.
  *
  * A logout is reported as done when every copy is certainly deleted or the database has it. */
 #include "cards_private.h"
@@ -220,6 +221,24 @@ name_of(struct slice kind, const struct cards_user *u)
 	return (struct cache_name){ kind, u->organisation, slice_trim(u->user) };
 }
 
+static struct slice
+card_kind(const struct cards_user *u)
+{
+	return u->session ? S("session card") : S("card");
+}
+
+static struct slice
+order_kind(const struct cards_user *u)
+{
+	return u->session ? S("session order") : S("order");
+}
+
+static struct slice
+older_kind(const struct cards_user *u)
+{
+	return u->session ? S("session older") : S("older");
+}
+
 /* A user without a name would share a card with every other such one. */
 static int
 check_user(const struct cards_user *u, struct err *e)
@@ -233,10 +252,10 @@ check_user(const struct cards_user *u, struct err *e)
 static struct slice
 tag_of(const struct cards_user *u, char tag[TAG + 1])
 {
-	struct slice parts[] = { u->organisation, slice_trim(u->user) };
+	const struct slice parts[] = { u->organisation, slice_trim(u->user), S("session") };
 	uint8_t hash[32];
 
-	conv_hmac(S("sosigw revoked user"), parts, 2, hash);
+	conv_hmac(S("sosigw revoked user"), parts, u->session ? 3 : 2, hash);
 	memcpy(tag, "user:", 5);
 	for (size_t i = 0; i < sizeof hash; i++)
 		snprintf(tag + 5 + 2 * i, 3, "%02x", hash[i]);
@@ -270,7 +289,7 @@ static int
 fetch(struct cards *c, struct arena *a, const struct cards_user *u, bool newest, struct card **card, int64_t *stamp,
     struct err *e)
 {
-	struct cache_name name = name_of(S("card"), u);
+	struct cache_name name = name_of(card_kind(u), u);
 	struct slice bytes = { NULL, 0 };
 
 	*card = NULL;
@@ -353,17 +372,55 @@ cards_check_own(struct cards *c, const struct cards_user *u, struct slice id, in
 static void
 drop_order(struct cards *c, const struct cards_user *u)
 {
-	struct cache_name name = name_of(S("order"), u);
+	struct cache_name name = name_of(order_kind(u), u);
 	struct err ignored = { 0 };	/* it ends by itself soon */
 	bool certain;
 
 	cache_delete(c->cache, &name, &certain, &ignored);
 }
 
+/* Behind the others; those that have ended go, and when that is not enough the one that was added first. */
+static void
+add_older(struct cards_older *older, const struct card *card, int64_t now)
+{
+	size_t n = 0;
+
+	for (size_t i = older->n == CARDS_OLDER_MOST ? 1 : 0; i < older->n; i++)
+		if (older->cards[i].not_after > now)
+			older->cards[n++] = older->cards[i];
+	older->cards[n].id = card->id;
+	older->cards[n].not_after = card->not_after;
+	older->n = n + 1;
+}
+
+/* The card that is kept now makes way for another, but clients may have it. When that cannot be noted a logout does not
+ * reach it: not a reason to keep the user from working. */
+static void
+note_older(struct cards *c, struct arena *a, const struct cards_user *u, struct slice id)
+{
+	struct cache_name name = name_of(older_kind(u), u);
+	struct cards_older older = { .n = 0 };
+	struct slice bytes = { NULL, 0 };
+	struct err unread = { 0 };
+	int64_t stamp;
+	struct card *now;
+
+	if (fetch(c, a, u, false, &now, &stamp, &unread) < 0 || now == NULL || slice_eq(now->id, id) ||
+	    now->not_after <= clock_now() || cache_get(c->cache, a, &name, &bytes, &unread) < 0)
+		return;
+	if (bytes.p != NULL && !value_read_older(bytes, &older))
+		older.n = 0;
+	add_older(&older, now, clock_now());
+	bytes = value_of_older(a, &older, cards_format(c));
+	if (bytes.p == NULL || cache_set(c->cache, &name, bytes, CACHE_TTL_MAX, &unread) < 0)
+		log_msg(LOG_WARN, "older-card", "card %.*s will not be logged out with its successor: %s", SLICE_FMT(now->id),
+		    unread.detail);
+}
+
 int
 cards_keep(struct cards *c, struct arena *a, const struct cards_user *u, const struct card *card, struct err *e)
 {
-	struct cache_name name = name_of(S("card"), u);
+	struct cache_name name = name_of(card_kind(u), u);
 	int64_t left = card->not_after - clock_now();
 
 	if (check_user(u, e) < 0)
@@ -373,6 +430,7 @@ cards_keep(struct cards *c, struct arena *a, const struct cards_user *u, const s
 	struct slice bytes = value_of_card(a, card, stamp_for(c, u), cards_format(c));
 	if (bytes.p == NULL)
 		return err_set(e, ERR_MEMORY, "a card of %zu bytes", card->xml.n);
+	note_older(c, a, u, card->id);
 	if (cache_set(c->cache, &name, bytes, left < CACHE_TTL_MAX ? left : CACHE_TTL_MAX, e) < 0)
 		return -1;
 	drop_order(c, u);
@@ -390,6 +448,26 @@ erase(struct cards *c, struct slice kind, const struct cards_user *u)
 	return cache_delete(c->cache, &name, &certain, &ignored) == 0 && certain;
 }
 
+static int
+revoke_older(struct cards *c, struct arena *a, const struct cards_user *u, struct err *e)
+{
+	struct cache_name name = name_of(older_kind(u), u);
+	struct cards_older older;
+	struct slice bytes = { NULL, 0 };
+	struct err unread = { 0 };
+	int rc = 0;
+
+	if (cache_get_newest(c->cache, a, &name, &bytes, &unread) < 0 || bytes.p == NULL || !value_read_older(bytes, &older))
+		return 0;
+	for (size_t i = 0; i < older.n; i++)
+		if (older.cards[i].not_after > clock_now() &&
+		    revoke(c, a, older.cards[i].id, older.cards[i].not_after, e) < 0)
+			rc = -1;
+	if (rc == 0)
+		erase(c, older_kind(u), u);
+	return rc;
+}
+
 int
 cards_forget(struct cards *c, struct arena *a, const struct cards_user *u, struct slice *id, struct err *e)
 {
@@ -405,10 +483,11 @@ cards_forget(struct cards *c, struct arena *a, const struct cards_user *u, struc
 	fetch(c, a, u, true, &card, &stamp, &unread);		/* unread is as none */
 	if (card != NULL)
 		*id = card->id;
-	bool erased = erase(c, S("card"), u);
-	erased = erase(c, S("order"), u) && erased;
+	bool erased = erase(c, card_kind(u), u);
+	erased = erase(c, order_kind(u), u) && erased;
 	if (card != NULL)
 		listed = revoke(c, a, card->id, card->not_after, &why) == 0;
+	listed = revoke_older(c, a, u, &why) == 0 && listed;
 	if (!erased)
 		listed = revoke(c, a, tag_of(u, tag), clock_now() + CACHE_TTL_MAX, &why) == 0 && listed;
 	if (!erased && !listed)
@@ -425,7 +504,7 @@ static int
 fetch_order(struct cards *c, struct arena *a, const struct cards_user *u, struct cards_order **out, bool *in_the_way,
     struct err *e)
 {
-	struct cache_name name = name_of(S("order"), u);
+	struct cache_name name = name_of(order_kind(u), u);
 	struct cards_order *got = arena_alloc(a, sizeof *got);
 	struct slice bytes = { NULL, 0 };
 	int64_t stamp;
@@ -452,7 +531,7 @@ static int
 try_order(struct cards *c, struct arena *a, const struct cards_user *u, struct slice bytes, int64_t ttl,
     struct cards_order **out, struct err *e)
 {
-	struct cache_name name = name_of(S("order"), u);
+	struct cache_name name = name_of(order_kind(u), u);
 	struct err why = { 0 };
 	int64_t stamp;
 
@@ -506,7 +585,7 @@ cards_pending(struct cards *c, struct arena *a, const struct cards_user *u, stru
 int
 cards_withdraw(struct cards *c, struct arena *a, const struct cards_user *u, struct slice token, struct err *e)
 {
-	struct cache_name name = name_of(S("order"), u);
+	struct cache_name name = name_of(order_kind(u), u);
 	struct cards_order *order;
 	bool in_the_way, certain;	/* a copy that could not be deleted ends by itself soon */
 

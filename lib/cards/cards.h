@@ -27,8 +27,15 @@ void cards_free(struct cards *c);
 void cards_write_format(struct cards *c, int format);
 
 /* Whose card: the caller's organisation and the text of NameID as sent (trimmed); for an organisation with session
- * ids that text is the session id. */
-struct cards_user { struct slice organisation, user; };
+ * ids that text is the session id. The two are never the same user, whatever the text: what was kept before the
+ * organisation was set otherwise is not found after. */
+struct cards_user {
+	struct slice organisation, user;
+	bool session;
+};
+/* A session id opens what a password opens: this stands for it where it would be seen, "session:" and the beginning of a
+ * hash. Absent when memory ends. */
+struct slice cards_session_mark(struct arena *a, struct slice id);
 
 struct card {			/* what is kept of an STS-signed card */
 	struct slice xml;	/* the assertion, self-contained */
@@ -49,7 +56,8 @@ int cards_check_own(struct cards *c, const struct cards_user *u, struct slice id
     int64_t margin, int64_t max_age, struct err *e);
 /* Keeps it for the rest of its life, removes the order. */
 int cards_keep(struct cards *c, struct arena *a, const struct cards_user *u, const struct card *card, struct err *e);
-/* Logout: card and order gone for good on every server. Without a card it succeeds too. *id: of the card that went (absent: none).
+/* Logout: card and order gone for good on every server, and the cards that were kept for that user before, which clients
+ * may have kept themselves (cards_check_own). Without a card it succeeds too. *id: of the card that went (absent: none).
  * ERR_LOGOUT_UNCERTAIN when that cannot be made certain. */
 int cards_forget(struct cards *c, struct arena *a, const struct cards_user *u, struct slice *id, struct err *e);
 

@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { CARD = 'c', ORDER = 'o', LINK = 'l', PAGE = 'p' };
+enum { CARD = 'c', ORDER = 'o', LINK = 'l', PAGE = 'p', OLDER = 'e' };
 #define ABSENT UINT32_C(0xffffffff)
 
 static void
@@ -121,6 +121,20 @@ value_of_page(struct arena *a, const struct cards_page *page, int format)
 	put_slice(b, page->browser);
 	put_slice(b, page->answer);
 	put_slice(b, page->next);
+	return buf_slice(b);
+}
+
+struct slice
+value_of_older(struct arena *a, const struct cards_older *older, int format)
+{
+	struct buf *b = start_value(a, format, OLDER);
+
+	if (b == NULL)
+		return (struct slice){ NULL, 0 };
+	for (size_t i = 0; i < older->n; i++) {
+		put_time(b, older->cards[i].not_after);
+		put_slice(b, older->cards[i].id);
+	}
 	return buf_slice(b);
 }
 
@@ -249,4 +263,20 @@ value_read_page(struct slice bytes, struct cards_page *page)
 	page->answer = take_slice(&r);
 	page->next = take_slice(&r);
 	return at_end(&r) && page->browser.p != NULL && page->answer.p != NULL && page->next.p != NULL;
+}
+
+bool
+value_read_older(struct slice bytes, struct cards_older *older)
+{
+	struct reader r = start(bytes, OLDER);
+
+	for (older->n = 0; !r.failed && r.rest.n > 0; older->n++) {
+		if (older->n == CARDS_OLDER_MOST)
+			return false;
+		older->cards[older->n].not_after = take_time(&r);
+		older->cards[older->n].id = take_slice(&r);
+		if (older->cards[older->n].id.p == NULL)
+			return false;
+	}
+	return at_end(&r);
 }

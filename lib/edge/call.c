@@ -2,7 +2,6 @@
 
 #include "buf.h"
 #include "clock.h"
-#include "conv.h"
 #include "log.h"
 
 #include <stdio.h>
@@ -89,23 +88,12 @@ edge_need_soap_post(struct edge_call *c, enum soap_form *form, struct slice *bou
 	return soap_content_type(c->arena, req_param(c->req, "CONTENT_TYPE"), form, boundary, start, &c->err);
 }
 
-/* A session id opens what a password opens: the log holds only enough of it to tell sessions apart. */
-static struct slice
-session_mark(struct arena *a, struct slice id)
-{
-	uint8_t hash[32];
-
-	conv_sha256(id, hash);
-	struct slice hex = conv_hex(a, (struct slice){ (const char *)hash, 8 });
-	return arena_printf(a, "session:%.*s", SLICE_FMT(hex));
-}
-
 void
 edge_note_head(struct edge_call *c, const struct soap_head *h)
 {
 	bool session = c->caller.organisation != NULL && c->caller.organisation->session_ids;
 
-	c->event.user = session && h->name_id.p != NULL ? session_mark(c->arena, h->name_id) : h->name_id;
+	c->event.user = session && h->name_id.p != NULL ? cards_session_mark(c->arena, h->name_id) : h->name_id;
 	c->event.system = h->system;
 }
 
@@ -121,7 +109,8 @@ edge_note_card(struct edge_call *c, const struct card *card)
 struct cards_user
 edge_user(const struct edge_call *c, const struct soap_head *h)
 {
-	return (struct cards_user){ .organisation = c->caller.organisation->id, .user = h->name_id };
+	return (struct cards_user){ .organisation = c->caller.organisation->id, .user = h->name_id,
+		.session = c->caller.organisation->session_ids };
 }
 
 int

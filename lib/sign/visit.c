@@ -53,7 +53,8 @@ visit_is_same_browser(const struct visit *v)
 struct cards_user
 visit_user(const struct visit *v)
 {
-	return (struct cards_user){ .organisation = v->link->organisation, .user = v->link->user };
+	return (struct cards_user){ .organisation = v->link->organisation, .user = v->link->user,
+		.session = v->organisation->session_ids };
 }
 
 /* The order is gone: because it was signed, here or in a program? */

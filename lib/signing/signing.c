@@ -5,10 +5,12 @@
 #include "xml.h"
 
 #define SESSION_BYTES 32
+#define SESSION_CHARACTERS 43
 
 int
 signing_begin_session(struct arena *a, struct cards_user *u, struct err *e)
 {
+	u->session = true;
 	u->user = rand_token(a, SESSION_BYTES);
 	return u->user.p == NULL ? err_set(e, ERR_MEMORY, "session id") : 0;
 }
@@ -19,8 +21,21 @@ signing_hash(const struct conf_organisation *o)
 	return o->signature_hash == CONF_SHA256 ? DSIG_SHA256 : DSIG_SHA1;
 }
 
+/* As signing_begin_session makes them; no kind of number that names a person is so long. */
+static bool
+looks_like_session(struct slice id)
+{
+	for (size_t i = 0; i < id.n; i++) {
+		char x = id.p[i];
+		if (!((x >= 'a' && x <= 'z') || (x >= 'A' && x <= 'Z') || (x >= '0' && x <= '9') || x == '-' || x == '_'))
+			return false;
+	}
+	return id.n == SESSION_CHARACTERS;
+}
+
 /* Whose order it is. In an organisation with session ids a client may order in the name of a session: the card and all that is
- * written of it name the session's user, not an id that opens a card. */
+ * written of it name the session's user, not an id that opens a card, or has opened one: of a session that is over
+ * nobody knows the user but by the order's own data. */
 static struct slice
 user_of(const struct signing *s, const struct conf_organisation *o, struct arena *a, const struct cards_user *u,
     const struct idcard *asked)
@@ -34,7 +49,11 @@ user_of(const struct signing *s, const struct conf_organisation *o, struct arena
 	if (cards_get(s->cards, a, u, 0, 0, &card, &none) == 0 && card->user.p != NULL)
 		return card->user;
 	err_clear(&none);
-	return cards_pending(s->cards, a, u, &order, &none) == 0 ? order->user : asked->name_id;
+	if (cards_pending(s->cards, a, u, &order, &none) == 0)
+		return order->user;
+	if (!looks_like_session(asked->name_id))
+		return asked->name_id;
+	return asked->cpr.n > 0 ? asked->cpr : cards_session_mark(a, asked->name_id);
 }
 
 int
@@ -54,6 +73,8 @@ signing_order(const struct signing *s, const struct conf *c, struct arena *a, co
 	if (client->organisation->session_ids && cards_pending(s->cards, a, u, order, &none) == 0)
 		return 0;
 	from.name_id = wanted.user = user_of(s, client->organisation, a, u, asked);
+	if (wanted.user.p == NULL)
+		return err_set(e, ERR_MEMORY, "order");
 	if (idcard_check_order(asked, e) < 0 || idcard_build(a, &new, &card, e) < 0)
 		return -1;
 	wanted.xml = card->xml;

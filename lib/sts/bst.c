@@ -9,6 +9,8 @@
  */
 #include "sts_private.h"
 
+#include "conv.h"
+
 #include <stddef.h>
 
 /* ---- the request */
@@ -73,6 +75,24 @@ cpr_of_token(struct arena *a, const xmlNode *rst)
 	return (struct slice){ NULL, 0 };
 }
 
+/* The certificate of holder-of-key: of the system that the identity provider gave the token to, and that must have signed
+ * the request for the STS to take it. Absent when there is none, or more than one that could be meant. */
+static struct slice
+holder_of_token(struct arena *a, const xmlNode *rst)
+{
+	const xmlNode *token = xml_child(xml_child(rst, NS_WST14, "ActAs", 0), NS_SAML, "Assertion", 0);
+	const xmlNode *subject = xml_child(token, NS_SAML, "Subject", 0);
+	const xmlNode *confirmation = xml_child(subject, NS_SAML, "SubjectConfirmation", 0);
+	const xmlNode *info = xml_child(xml_child(confirmation, NS_SAML, "SubjectConfirmationData", 0), NS_DS, "KeyInfo", 0);
+	const xmlNode *data = xml_child(info, NS_DS, "X509Data", 0);
+
+	if (xml_child(subject, NS_SAML, "SubjectConfirmation", 1) != NULL || xml_child(info, NS_DS, "X509Data", 1) != NULL ||
+	    xml_child(data, NS_DS, "X509Certificate", 1) != NULL ||
+	    !slice_is(xml_attr(a, confirmation, "Method"), "urn:oasis:names:tc:SAML:2.0:cm:holder-of-key"))
+		return (struct slice){ NULL, 0 };
+	return conv_unbase64(a, xml_text(a, xml_child(data, NS_DS, "X509Certificate", 0)));
+}
+
 int
 sts_read_claims(struct arena *a, const xmlNode *rst, struct sts_claims *out, struct err *e)
 {
@@ -82,7 +102,7 @@ sts_read_claims(struct arena *a, const xmlNode *rst, struct sts_claims *out, str
 	*out = (struct sts_claims){
 		.context = xml_attr(a, rst, "Context"),
 		.applies_to = xml_text(a, xml_child(reference, NS_WSA05, "Address", 0)),
-		.cpr = cpr_of_token(a, rst),
+		.cpr = cpr_of_token(a, rst), .holder = holder_of_token(a, rst),
 	};
 	if (xml_next(rst) != NULL)
 		return refuse(e, "soap:Body");

@@ -29,6 +29,7 @@ struct sts_claims {		/* what a wst:RequestSecurityToken asks for; absent: it doe
 	struct slice role, authorization;	/* medcom:UserRole, medcom:UserAuthorizationCode */
 	struct slice name_id;			/* sosi:SubjectNameID */
 	struct slice cpr;			/* not claimed: what the token says, where it can be read */
+	struct slice holder;			/* not claimed: DER of the certificate whose key the token is bound to, likewise */
 	struct slice context, applies_to;	/* what an answer repeats */
 };
 /* rst: the only element in soap:Body. ERR_TOKEN_REQUEST, with err_say naming what is wrong. */

@@ -190,3 +190,15 @@ def when_nothing_can_be_checked_the_setting_decides(world, settings, accepted):
 	finally:
 		testca(world, 'crl')
 	assert until(lambda: signed(sign(world, world.user(), 'moces')), 10, 0.2), 'the lists do not come back'
+
+
+def a_card_of_a_bootstrap_token_goes_with_the_certificate_that_the_token_is_bound_to(world):
+	lars = world.user()
+	holder = certificate(world, 'foces')
+	create = client.bst_request(lars, world.certs, signer=holder)
+	assert not world.http().post(client.BST, create).parse().fault
+	assert world.get_card(lars).card is not None
+	testca(world, 'revoke', holder)
+	with world.configured(look_again):
+		assert until(lambda: all(world.get_card(lars).fault for _ in range(8)), 10, 0.2), 'the card is still given'
+		refused(world, world.http().post(client.BST, client.bst_request(lars, world.certs, signer=holder)), REVOKED)

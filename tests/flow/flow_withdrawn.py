@@ -28,6 +28,49 @@ def a_logged_out_card_does_not_pass_as_the_clients_own(world):
 	assert told.implicit, 'and a new order is offered'
 
 
+def an_older_card_that_the_client_has_kept_is_logged_out_too(world):
+	"""Two cards of one user: only the newer is in the cache when the user leaves."""
+	def passing(document):
+		for o in document['organisations']:
+			o['pass_signed_cards'] = True
+
+	lars = world.user()
+	world.order_and_sign(lars)
+	older = card_that_was_sent(world, lars)
+	world.order_and_sign(lars)
+	assert card_that_was_sent(world, lars) != older
+	stranger = lars.but(name_id=lars.name_id + '-x')
+	assert world.post_proxy(world.proxy_request(stranger, assertion=older)).status == 200, 'validly signed, nobody logged out'
+	assert world.logout(lars).status == 202
+	time.sleep(1)
+	with world.nothing_forwarded():
+		world.refused(world.post_proxy(world.proxy_request(lars, assertion=older)), NO_CARD)
+		with world.configured(passing):
+			world.refused(world.post_proxy(world.proxy_request(lars, assertion=older)), NO_CARD)
+	world.order_and_sign(lars)
+	assert world.post_proxy(world.proxy_request(lars)).status == 200, 'who signs in again is in'
+
+
+def what_was_kept_by_name_is_not_found_by_session_nor_the_other_way(world):
+	def change(document):
+		for o in document['organisations']:
+			if o['id'] == 'region-a':
+				o['session_ids'] = True
+
+	lars = world.user()
+	world.order_and_sign(lars)
+	assert world.get_card(lars).card
+	with world.configured(change):
+		world.refused(world.post_service(client.get_valid_id_card(lars)), NO_CARD)
+		session = lars.but(name_id=SESSION.search(world.post_service(client.order_card(lars)).body)[1].decode())
+		order = world.post_service(client.order_card(session)).parse()
+		sign = client.sign_id_card(session, client.sign(order.digest, world.certs.key('moces')), world.certs.cert('moces'))
+		assert world.post_service(sign).parse().ok
+		assert world.get_card(session).card
+	world.refused(world.post_service(client.get_valid_id_card(session)), NO_CARD)
+	assert world.get_card(lars).card
+
+
 def nor_in_an_organisation_that_passes_signed_cards_on(world):
 	def passing(document):
 		for o in document['organisations']:

@@ -28,7 +28,7 @@ struct world {
 	struct slice id;
 };
 
-static const struct cards_user user = { { "org", 3 }, { "user", 4 } };
+static const struct cards_user user = { .organisation = { "org", 3 }, .user = { "user", 4 } };
 
 static struct cache *
 open_cache(struct world *w)
@@ -218,7 +218,7 @@ a_card_is_its_users_alone(void **state)
 
 	keep(w, "id-1");
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct cards_user u = { slice_of(rows[i].organisation), slice_of(rows[i].user) };
+		struct cards_user u = { .organisation = slice_of(rows[i].organisation), .user = slice_of(rows[i].user) };
 		err_clear(&w->e);
 		cards_get(w->cards, w->a, &u, 0, 0, &w->card, &w->e);
 		if (w->e.kind != rows[i].kind)
@@ -287,6 +287,71 @@ logout_removes_card_and_order_and_a_new_card_works_at_once(void **state)
 	order(w, "token-2");
 	assert_ok(pending(w), &w->e);
 	assert_slice("token-2", w->order->token);
+}
+
+static int
+check_own(struct world *w, const char *id)
+{
+	return cards_check_own(w->cards, &user, slice_of(id), 0, 0, 0, 0, &w->e);
+}
+
+static void
+logout_is_of_the_cards_before_too_which_clients_may_have_kept(void **state)
+{
+	struct world *w = *state;
+
+	keep(w, "id-1");
+	keep(w, "id-2");
+	keep(w, "id-2");	/* the same again */
+	keep(w, "id-3");
+	assert_ok(check_own(w, "id-1"), &w->e);
+	assert_ok(forget(w), &w->e);
+	assert_slice("id-3", w->id);
+	assert_err(ERR_CARD_REVOKED, check_own(w, "id-1"), &w->e);
+	assert_err(ERR_CARD_REVOKED, check_own(w, "id-2"), &w->e);
+	assert_err(ERR_CARD_REVOKED, check_own(w, "id-3"), &w->e);
+	assert_ok(check_own(w, "id-4"), &w->e);
+	keep(w, "id-4");
+	assert_ok(forget(w), &w->e);
+	assert_err(ERR_CARD_REVOKED, check_own(w, "id-4"), &w->e);
+}
+
+static void
+of_very_many_cards_before_the_last_are_known(void **state)
+{
+	struct world *w = *state;
+	char id[20];
+
+	for (int i = 0; i < 40; i++) {
+		snprintf(id, sizeof id, "many-%d", i);
+		keep(w, id);
+	}
+	assert_ok(forget(w), &w->e);
+	for (int i = 40 - 1 - 20; i < 40; i++) {
+		snprintf(id, sizeof id, "many-%d", i);
+		assert_err(ERR_CARD_REVOKED, check_own(w, id), &w->e);
+	}
+}
+
+static void
+a_name_and_a_session_are_two_users_whatever_the_text(void **state)
+{
+	struct world *w = *state;
+	struct cards_user session = user;
+	struct card card = card_of("id-session");
+
+	session.session = true;
+	keep(w, "id-1");
+	order(w, "token-1");
+	assert_err(ERR_NO_CARD, cards_get(w->cards, w->a, &session, 60, 0, &w->card, &w->e), &w->e);
+	assert_err(ERR_NO_CARD, cards_pending(w->cards, w->a, &session, &w->order, &w->e), &w->e);
+	assert_ok(cards_keep(w->cards, w->a, &session, &card, &w->e), &w->e);
+	assert_ok(get(w), &w->e);
+	assert_slice("id-1", w->card->id);
+	assert_ok(cards_forget(w->cards, w->a, &session, &w->id, &w->e), &w->e);
+	assert_slice("id-session", w->id);
+	assert_ok(get(w), &w->e);
+	assert_ok(pending(w), &w->e);
 }
 
 static void
@@ -371,7 +436,7 @@ order_in_thread(void *arg)
 {
 	struct orderer *t = arg;
 	struct arena *a = arena_new(1 << 20);
-	struct cards_user u = { S("org"), arena_printf(a, "round %d", t->round) };
+	struct cards_user u = { .organisation = S("org"), .user = arena_printf(a, "round %d", t->round) };
 	struct cards_order wanted = order_of("x"), *out;
 	struct err e = { 0 };
 
@@ -689,7 +754,12 @@ main(void)
 		T(age_is_judged_at_every_use, without_database),
 		T(the_newest_card_is_the_one, without_database),
 		T(logout_removes_card_and_order_and_a_new_card_works_at_once, without_database),
+		T(logout_is_of_the_cards_before_too_which_clients_may_have_kept, without_database),
+		T(of_very_many_cards_before_the_last_are_known, without_database),
+		T(a_name_and_a_session_are_two_users_whatever_the_text, without_database),
 		T(logout_removes_card_and_order_and_a_new_card_works_at_once, with_database),
+		T(logout_is_of_the_cards_before_too_which_clients_may_have_kept, with_database),
+		T(a_name_and_a_session_are_two_users_whatever_the_text, with_database),
 		T(logout_without_a_database_is_uncertain_only_while_a_node_is_away, without_database),
 		T(without_nodes_every_call_says_so, without_database),
 		T(an_order_that_awaits_is_given_to_the_second, without_database),

@@ -34,7 +34,7 @@ struct cards {
 static bool
 same_user(const struct cards_user *a, const struct cards_user *b)
 {
-	return slice_eq(a->organisation, b->organisation) && slice_eq(a->user, b->user);
+	return slice_eq(a->organisation, b->organisation) && slice_eq(a->user, b->user) && a->session == b->session;
 }
 
 static enum err_kind
@@ -89,7 +89,8 @@ cards_keep(struct cards *c, struct arena *a, const struct cards_user *u, const s
 	pthread_mutex_lock(&c->lock);
 	forget(c, u, &before);
 	assert_true(c->n < sizeof c->kept / sizeof *c->kept);
-	c->kept[c->n].user = (struct cards_user){ arena_dup(c->a, u->organisation), arena_dup(c->a, u->user) };
+	c->kept[c->n].user = (struct cards_user){ .organisation = arena_dup(c->a, u->organisation),
+		.user = arena_dup(c->a, u->user), .session = u->session };
 	c->kept[c->n].card = *card;
 	c->kept[c->n].card.xml = arena_dup(c->a, card->xml);
 	c->kept[c->n].card.id = arena_dup(c->a, card->id);
@@ -137,8 +138,8 @@ int
 cards_pending(struct cards *c, struct arena *a, const struct cards_user *u, struct cards_order **out, struct err *e)
 {
 	(void)c; (void)a;
-	if (slice_is(u->user, "an-id-that-opens-the-card"))
-		return err_set(e, ERR_NO_CARD, "this session has its card");
+	if (u->session)
+		return err_set(e, ERR_NO_CARD, "this session has its card, or is over");
 	*out = &ordered;
 	return 0;
 }
@@ -483,6 +484,35 @@ a_certificate_of_another_cvr_signs_where_that_is_allowed(void **state)
 	assert_ok(get(w), &w->e);
 }
 
+/* A ynumber tells no CVR number, so the certificate must be of the organisation's own. */
+static void
+a_care_provider_that_is_no_cvr_number_is_judged_by_its_organisations(void **state)
+{
+	struct world *w = *state;
+
+	w->asked.care_provider = w->wanted.care_provider = S("082119");
+	w->asked.care_provider_format = w->wanted.care_provider_format = S("medcom:ynumber");
+	w->org.cvr = S("12345678");
+	assert_err(ERR_SYSTEM_KEY, get(w), &w->e);
+	assert_non_null(strstr(w->e.detail, "CERT_OTHER"));
+	assert_int_equal(service.exchanges, 0);
+
+	w->org.check_cvr = false;
+	w->asked.care_provider = w->wanted.care_provider = S("082120");
+	assert_ok(get(w), &w->e);
+
+	w->org.check_cvr = true;
+	w->org.cvr = S(CVR);
+	w->asked.care_provider = w->wanted.care_provider = S("082121");
+	assert_ok(get(w), &w->e);
+
+	/* an organisation of which no number is known has nothing to be compared with */
+	w->org.cvr = (struct slice){ NULL, 0 };
+	use_key(w, "others");
+	w->asked.care_provider = w->wanted.care_provider = S("082122");
+	assert_ok(get(w), &w->e);
+}
+
 static void
 without_a_fresh_list_a_certificate_is_not_used(void **state)
 {
@@ -559,7 +589,7 @@ a_card_that_its_client_has_signed_is_the_systems_card(void **state)
 {
 	struct world *w = *state;
 	const struct conf_client client = { .id = S("epj"), .organisation = &w->org };
-	struct cards_user u = { w->org.id, S("night job") };
+	struct cards_user u = { .organisation = w->org.id, .user = S("night job") };
 	struct slice der = pki_der(w->a, voces.cert), id;
 	struct cards_order *order;
 	unsigned char value[512];
@@ -594,7 +624,7 @@ a_new_order_of_a_session_is_its_users(void **state)
 {
 	struct world *w = *state;
 	const struct conf_client client = { .id = S("epj"), .organisation = &w->org };
-	const struct cards_user session = { w->org.id, S("an-id-that-opens-the-card") };
+	const struct cards_user session = { .organisation = w->org.id, .user = S("an-id-that-opens-the-card"), .session = true };
 	const struct card kept = { .user = S("Lars"), .not_before = NOW, .not_after = NOW + 3600, .kept = NOW };
 	struct cards_user u = session;
 	struct cards_order *order;
@@ -606,6 +636,35 @@ a_new_order_of_a_session_is_its_users(void **state)
 	assert_slice("Lars", order->user);
 	assert_true(slice_find(order->xml, session.user) < 0);
 	assert_false(slice_eq(u.user, session.user));
+}
+
+/* A program may go on with the id of yesterday's session; it is nobody's name. */
+static void
+an_order_of_a_session_that_is_over_shows_no_session_id(void **state)
+{
+	struct world *w = *state;
+	const struct conf_client client = { .id = S("epj"), .organisation = &w->org };
+	struct cards_user u = { .organisation = w->org.id };
+	struct cards_order *order;
+	struct err e = { 0 };
+
+	w->org.session_ids = true;
+	assert_ok(signing_begin_session(w->a, &u, &e), &e);
+	const struct slice over = u.user;
+	w->asked.name_id = over;
+	assert_ok(signing_order(&w->s, &w->conf, w->a, &client, &u, &w->asked, &order, &w->e), &w->e);
+	assert_true(slice_starts(order->user, S("session:")));
+	assert_true(slice_find(order->xml, over) < 0);
+
+	w->asked.cpr = S("1802602810");
+	u.user = over;
+	assert_ok(signing_order(&w->s, &w->conf, w->a, &client, &u, &w->asked, &order, &w->e), &w->e);
+	assert_slice("1802602810", order->user);
+	assert_true(slice_find(order->xml, over) < 0);
+
+	u.user = w->asked.name_id = S("a name of forty-three characters, not so old");
+	assert_ok(signing_order(&w->s, &w->conf, w->a, &client, &u, &w->asked, &order, &w->e), &w->e);
+	assert_slice("a name of forty-three characters, not so old", order->user);
 }
 
 static void
@@ -904,6 +963,7 @@ main(void)
 		T(a_renewal_that_fails_is_not_noticed_and_rests),
 		T(what_fails_is_told_in_words_that_fit),
 		T(a_certificate_of_another_cvr_signs_where_that_is_allowed),
+		T(a_care_provider_that_is_no_cvr_number_is_judged_by_its_organisations),
 		T(without_a_fresh_list_a_certificate_is_not_used),
 		T(what_the_request_lacks_is_its_own_mistake),
 		T(a_failure_holds_for_a_moment),
@@ -911,6 +971,7 @@ main(void)
 		T(without_the_store_nothing_is_made),
 		T(a_card_that_its_client_has_signed_is_the_systems_card),
 		T(a_new_order_of_a_session_is_its_users),
+		T(an_order_of_a_session_that_is_over_shows_no_session_id),
 		T(after_logout_a_new_one_is_made),
 		T(an_organisation_gets_so_many_new_cards_a_minute),
 		T(a_crowd_causes_one_exchange),

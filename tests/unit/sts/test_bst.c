@@ -55,6 +55,33 @@ a_request_says_what_it_claims(void **state)
 	assert_slice("https://fmk", got.applies_to);
 }
 
+#define HOLDER "<saml:Subject><saml:NameID>x</saml:NameID><saml:SubjectConfirmation Method=\"urn:oasis:names:tc:SAML:2.0:cm:holder-of-key\">" \
+	"<saml:SubjectConfirmationData><ds:KeyInfo xmlns:ds=\"" NS_DS "\"><ds:X509Data><ds:X509Certificate>AAEC</ds:X509Certificate>" \
+	"</ds:X509Data></ds:KeyInfo></saml:SubjectConfirmationData></saml:SubjectConfirmation></saml:Subject>"
+
+static void
+the_holder_of_the_token_is_known_when_it_is_one(void **state)
+{
+	static const struct { const char *from, *to; bool known; } rows[] = {
+		{ "", "", true },
+		{ "holder-of-key", "bearer", false },
+		{ "</saml:Subject>", "<saml:SubjectConfirmation/></saml:Subject>", false },
+		{ "</ds:X509Certificate>", "</ds:X509Certificate><ds:X509Certificate>AAEC</ds:X509Certificate>", false },
+		{ "</ds:X509Data>", "</ds:X509Data><ds:X509Data/>", false },
+		{ "<ds:X509Certificate>AAEC</ds:X509Certificate>", "", false },
+		{ "AAEC", "AAE", false },
+	};
+	struct slice whole = unit_edited(*state, S(REQUEST), "<saml:Assertion ID=\"bst\">", "<saml:Assertion ID=\"bst\">" HOLDER);
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct err e = { 0 };
+		struct sts_claims got;
+		assert_ok(read_claims(*state, unit_edited(*state, whole, rows[i].from, rows[i].to), &got, &e), &e);
+		if (slice_eq(got.holder, (struct slice){ "\0\1\2", 3 }) != rows[i].known)
+			fail_msg("row %zu", i);
+	}
+}
+
 static void
 what_a_request_leaves_out_is_absent(void **state)
 {
@@ -642,6 +669,7 @@ main(void)
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		IN_ARENA(a_request_says_what_it_claims),
+		IN_ARENA(the_holder_of_the_token_is_known_when_it_is_one),
 		IN_ARENA(what_a_request_leaves_out_is_absent),
 		IN_ARENA(what_does_not_concern_us_passes),
 		IN_ARENA(an_incomplete_or_ambiguous_request_is_refused_by_name),
