@@ -23,7 +23,7 @@ struct world {
 	struct cards_page *page;
 };
 
-static const struct cards_user user = { { "org", 3 }, { " user\n", 6 } };
+static const struct cards_user user = { .organisation = { "org", 3 }, .user = { " user\n", 6 } };
 static const struct cards_order order = {
 	.xml = { "<x/>", 4 }, .signed_info = { "<s/>", 4 }, .token = { "first", 5 }, .ordered = NOW, .expires = NOW + 600,
 	.client = { "client", 6 }, .user = { "name", 4 },
