@@ -127,11 +127,13 @@ $(B)/%.html.o: $(B)/gen/%.html.c
 	@echo "  cc $*.html"
 	$(Q)$(CC) $(CFLAGS_ALL) $(INCLUDES) -c -o $@ $<
 .PRECIOUS: $(B)/gen/%.html.c
-# The signing page names the hash of its script: a browser runs htdocs/signer.js when it is that file, and no other.
+# The signing page names the hash of its script: a browser runs htdocs/signer.js when it is that file, and no other. The hash is in the
+# address too, or a browser would try the script of the release before, which it may keep for some minutes.
 SIGNER_HASH := htdocs/signer.js.sha384
 $(B)/gen/lib/sign/page.html.c: lib/sign/page.html $(SIGNER_HASH) $(HTML_COMPILE)
 	@mkdir -p $(@D)/signer
-	$(Q)sed "s|@SIGNER_INTEGRITY@|sha384-$$(sed 's/^sha384-//' $(SIGNER_HASH))|" $< > $(@D)/signer/page.html
+	$(Q)hash=$$(sed 's/^sha384-//' $(SIGNER_HASH)); \
+		sed "s|@SIGNER_INTEGRITY@|sha384-$$hash|; s|@SIGNER_VERSION@|$$(echo "$$hash" | tr '+/' '-_' | cut -c 1-16)|" $< > $(@D)/signer/page.html
 	$(Q)$(HTML_COMPILE) $(@D)/signer/page.html > $@
 $(B)/tests/unit/html/test_compile.o: INCLUDES += -Ilib/html/compile
 $(B)/tests/unit/html/test_compile: $(B)/lib/html/compile/compile.o
