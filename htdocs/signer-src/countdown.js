@@ -2,7 +2,7 @@
  * The time that is left, the button that asks for more, and what happens when it is over. Seen every second, said at
  * 30 and at 10 seconds.
  */
-import { announce, byId, setText, show, text } from './page.js';
+import { byId, say, setText, show, tell, text } from './page.js';
 
 const SAID_AT = [30, 10];
 
@@ -25,11 +25,11 @@ const offerMore = (form, setSeconds) => {
 		button.disabled = false;
 		if (seconds) {
 			setSeconds(seconds);
-			announce('extended', { n: seconds });
+			tell('extended', { n: seconds });
 			button.focus();
 			return;
 		}
-		announce('cannot-extend');
+		tell('cannot-extend');
 		/* no answer at all: it may be asked again */
 		button.hidden = seconds === null;
 	});
@@ -51,7 +51,7 @@ export const countDown = (form, late) => {
 		const left = Math.max(0, Math.ceil((end - performance.now()) / 1000));
 		setText('countdown', text('seconds-left', { n: left }) ?? left);
 		if (SAID_AT.some(n => left <= n && n < before) && before !== Infinity)
-			announce('seconds-left', { n: left });
+			say('seconds-left', { n: left });
 		before = left;
 		if (left === 0) {
 			stop();

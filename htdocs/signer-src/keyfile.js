@@ -4,7 +4,7 @@
  */
 import { pair, usable } from './certificates.js';
 import { forget, keep, kept } from './keep.js';
-import { announce, byId, day, plain, setText, show, text } from './page.js';
+import { byId, day, plain, setText, show, tell, text } from './page.js';
 import { openPkcs12 } from './pkcs12.js';
 import { Refusal } from './refusal.js';
 
@@ -42,7 +42,7 @@ export class KeyFile {
 			await forget();
 			this.stored = undefined;
 			show('remembered', false);
-			announce('forgotten');
+			tell('forgotten');
 			this.input.focus();
 		});
 		this.showKept(await kept());
@@ -95,7 +95,7 @@ export class KeyFile {
 		if (!this.allowKeeping || !byId('remember')?.checked)
 			return;
 		if (await keep({ name: file.name, octets: file.octets.slice() }))
-			announce('remembered');
+			tell('remembered', { name: file.name });
 	}
 
 	/* The key and certificate to sign with; null when the user has to choose among several first, and then comes again. */

@@ -8,7 +8,7 @@ import { readOrder } from './card.js';
 import { countDown } from './countdown.js';
 import { fillCard } from './fields.js';
 import { KeyFile } from './keyfile.js';
-import { announce, byId, clearProblem, setState, showFailure, showProblem, state } from './page.js';
+import { byId, clearProblem, setState, showFailure, showProblem, state, tell } from './page.js';
 import { toBase64, utf8 } from './bytes.js';
 import { Refusal } from './refusal.js';
 import { signCard, signLogon } from './signature.js';
@@ -45,7 +45,7 @@ const checkBrowser = () => {
 
 const post = (form, keyFile, signature) => {
 	setState('sent');
-	announce('sending');
+	tell('sending');
 	keyFile.clear();
 	form.elements.signature.value = toBase64(utf8(signature));
 	form.submit();
@@ -56,7 +56,7 @@ const handle = (form, task, keyFile, now, stopCounting) => async event => {
 	if (!['ready', 'choose'].includes(state()))
 		return;
 	clearProblem();
-	announce('working');
+	tell('working');
 	setState('working');
 	try {
 		const pair = await keyFile.take(task.hash, now());
@@ -64,7 +64,7 @@ const handle = (form, task, keyFile, now, stopCounting) => async event => {
 		if (state() !== 'working')
 			return;		/* the time ran out meanwhile */
 		if (!signature) {
-			announce('several');
+			tell('several');
 			setState('choose');
 			return;
 		}

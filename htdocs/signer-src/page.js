@@ -39,13 +39,15 @@ export const setState = next => {
 	byId('sign-button').disabled = !['ready', 'choose'].includes(next);
 };
 
-/* What a screen reader shall say when it has time. */
-export const announce = (key, values) => setText('announce', text(key, values) ?? '');
+/* What is going on: seen, and said by a screen reader when it has time. */
+export const tell = (key, values) => setText('status', text(key, values) ?? '');
+/* Only said: what everybody else can see elsewhere on the page. */
+export const say = (key, values) => setText('announce', text(key, values) ?? '');
 
 /* A problem takes the focus, so that nobody misses it. */
 export const showProblem = (key, values) => {
 	const problem = byId('problem');
-	announce('');
+	tell('');
 	problem.hidden = false;
 	problem.textContent = text(key, values) ?? text('failed') ?? key;
 	problem.focus();

@@ -10,6 +10,7 @@ struct sign_page {
 	struct slice token;		/* of the answer, with its link before it */
 	struct slice card, signed_info;	/* base64 of the octets */
 	int64_t seconds;		/* left */
+	int64_t now;			/* Unix time: the clock of a user's machine may be wrong */
 	bool remember;			/* the administrator lets the browser keep the encrypted key file */
 	bool refused;			/* the last answer was */
 	struct slice refusal, advice, said;	/* why, what to do, and the words of the STS */

@@ -153,10 +153,10 @@ static int
 fill(struct visit *v, const struct cards_order *order, const struct err *failed, struct sign_page *p, struct err *e)
 {
 	struct arena *a = v->call.arena;
-	int64_t left = v->page->until - clock_now();
+	int64_t now = clock_now(), left = v->page->until - now;
 
 	*p = (struct sign_page){
-		.danish = v->danish, .remember = v->call.conf->browser_remember, .seconds = left > 0 ? left : 0,
+		.danish = v->danish, .remember = v->call.conf->browser_remember, .seconds = left > 0 ? left : 0, .now = now,
 		.token = arena_printf(a, "%.*s.%.*s", SLICE_FMT(v->token), SLICE_FMT(v->page->answer)),
 		.card = conv_base64(a, order->xml), .signed_info = conv_base64(a, order->signed_info),
 	};

@@ -24,7 +24,7 @@ const ready = async (t, options = {}, profile = {}) => {
 const press = page => page.click('#sign-button');
 const posted = page => page.waitForURL(/\/answer/);
 
-const announced = (page, text) => page.locator('#announce', { hasText: text }).waitFor();
+const announced = (page, text) => page.locator('#status', { hasText: text }).waitFor();
 
 const signWith = async (page, row) => {
 	await choose(page, row);
@@ -107,7 +107,7 @@ test('of two people in a file the user chooses, and the file is not opened twice
 	assert.equal(await choices.count(), 2);
 	assert.match(await choices.nth(0).innerText(), /Lars Ærø Larsen, TRIFORK A\/S \/\/ CVR:20921897, TRUST2408 Sosigw Test CA, til \d+\. \w+ 20\d\d/);
 	assert.equal(await page.inputValue('#password'), '');
-	assert.equal(await page.locator('#announce').innerText(), await words(page, 'several'));
+	assert.equal(await page.locator('#status').innerText(), await words(page, 'several'));
 	assert(await page.locator('#certificates input').first().evaluate(e => e === document.activeElement));
 	await assertAccessible(page, 'choice of certificate');
 	await page.keyboard.press('ArrowDown');
@@ -143,7 +143,7 @@ test('the page lives while a key file of 600000 iterations is opened', async t =
 	const answer = page.waitForRequest(/\/answer/).then(() => true);
 	await press(page);
 	await inState(page, 'working');
-	assert.equal(await page.locator('#announce').innerText(), await words(page, 'working'));
+	assert.equal(await page.locator('#status').innerText(), await words(page, 'working'));
 	let longest = 0;
 	while (!await Promise.race([answer, page.waitForTimeout(100)]))
 		longest = await page.evaluate(() => window.longest).catch(() => longest);
