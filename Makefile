@@ -239,7 +239,7 @@ bench:	## speed and memory, as ratios against other programs in the same run
 	@SOSIGW_BUILD=$(B) tests/bench/run
 
 chaos: deps	## three servers under load, and one thing after another dies; a quarter of an hour
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory all formats
 	@SOSIGW_BUILD=$(B) tests/chaos/run
 
 lint:	## cppcheck, clang-tidy, guards

@@ -36,6 +36,7 @@ class Site:
 		self.recover = RECOVER_SECONDS
 		self.addresses = world.sandbox['addresses']	# none when all share one network
 		self.databases = [d['name'] for d in world.sandbox['databases']]
+		self.upgraded = False	# every program is of the next release, and there is no way back
 		self.disk = None	# the database's, when it has one of its own
 
 	def pid(self, name):
@@ -106,6 +107,11 @@ class Site:
 	@property
 	def standby(self):
 		return len(self.databases) > 1
+
+	@property
+	def release(self):
+		"""Whether there is a next one to go to."""
+		return not self.upgraded and os.path.isdir(os.path.join(self.world.folder, 'app', 'next'))
 
 	@property
 	def clock(self):
@@ -297,9 +303,35 @@ def rolling_restart_of_one(site):
 	restart(site, site.processes(site.any_server()))
 
 
+def upgrade(site, names, release='next'):
+	for name in names:
+		said = site.world.release(name, release)
+		assert not said, said
+		time.sleep(site.pause / 4)
+
+
+PROGRAMS = ('housekeeper', 'proxy-1', 'card-1', 'proxy-2', 'card-2')
+
+
+def upgrade_and_back(site):
+	"""One server goes to the next release, and back, since somebody does not like it."""
+	names = site.processes(site.any_server(), PROGRAMS)
+	upgrade(site, names)
+	time.sleep(site.pause)
+	upgrade(site, names, 'current')
+
+
+def rolling_upgrade(site):
+	for server in range(1, site.servers + 1):
+		upgrade(site, site.processes(server, PROGRAMS))
+	site.upgraded = True
+	site.world.sandbox['ctl'] = os.path.join(site.world.folder, 'app', 'next', 'sosigwctl')
+	time.sleep(site.settle)
+
+
 def clock_off(site, seconds):
 	"""Our programs on one server see another time than everybody else."""
-	names = site.processes(site.any_server(), ('housekeeper', 'proxy-1', 'proxy-2', 'card-1', 'card-2'))
+	names = site.processes(site.any_server(), PROGRAMS)
 
 	# of the gateway's programs alone: not of what starts them, and waiting goes by a clock that nobody sets
 	wrapped = ['/usr/bin/env', f'LD_PRELOAD={FAKETIME}', f'FAKETIME={seconds:+d}s', 'FAKETIME_DONT_FAKE_MONOTONIC=1']
@@ -335,7 +367,7 @@ def rotate_logs(site):
 			os.rename(log, f'{log}.{time.time_ns()}')
 			os.close(os.open(log, os.O_WRONLY | os.O_CREAT, 0o640))
 			os.chown(log, owner.st_uid, owner.st_gid)
-			for name in site.processes(server, ('housekeeper', 'proxy-1', 'proxy-2', 'card-1', 'card-2')):
+			for name in site.processes(server, PROGRAMS):
 				os.kill(site.pid(name), signal.SIGUSR1)
 		time.sleep(site.pause / 2)
 
@@ -428,6 +460,7 @@ def supervise(site):
 # what a fault may need, and what to say when it is not there
 NETWORKS = {'addresses': 'it takes a network namespace for each server'}
 STANDBY = {'standby': 'it takes a sandbox with a standby'}
+RELEASES = {'release': 'it takes a next release to go to (make formats)'}
 DISK = {'disk': 'it takes a small disk for the database'}
 CLOCK = {'clock': 'it takes libfaketime, a build without sanitizers, and a /dev/shm of our own for what that leaves behind'}
 # name, what is done, what may happen: kinds of findings, or how first attempts outside a killed process may fail, as they
@@ -458,8 +491,10 @@ FAULTS = [
 	('a clock 30 s behind', clock_behind, set(), CLOCK),
 	('a server cut off from everything', cut_server, set(), NETWORKS),
 	('a server lost', lose_server, NOBODY, {}),
+	('a server upgraded and back', upgrade_and_back, set(), RELEASES),
+	('rolling upgrade', rolling_upgrade, set(), RELEASES),
 ]
-# the short form: faults that may follow one another without a look at every card in between
+# the short form (of what has a standby or two releases it is tests/flow/flow_cluster.py): faults that may follow one another without a look at every card in between
 SHORT = [
 	['proxy worker killed', 'card worker killed', 'housekeeper killed', 'Apache killed', 'log files rotated', 'a server lost'],
 	['memcached stopped, let go', 'configuration changes'],

@@ -22,6 +22,7 @@ NO_CARD = {'sosigw_no_valid_idcard_in_cache', 'sosigw_awaiting_signing'}
 FORGET_SECONDS = 1.0	# within this a logout must be known everywhere
 RECOVER_SECONDS = 8	# within this a server that was cut off must be whole again
 CLEAR_SECONDS = 10	# within this a server that is cut off must say that it cannot serve
+HEALTH_SECONDS = 0.5	# a server that has not shown a file by then is asked last
 AVOID_SECONDS = 1.0	# how long the balancer leaves a server alone that did not answer
 # slow: a proxy call that takes the service a second, so that there is always something under way to be killed
 POOL = {'proxy': 'proxy', 'slow': 'proxy', 'order': 'card', 'sign': 'card', 'get': 'card', 'logout': 'card'}
@@ -156,11 +157,31 @@ class Gate:
 			self.changed.notify_all()
 
 
-class Balancer:
-	"""Calls as a load balancer before the servers would: one that does not answer is left for the next."""
+class Control:
+	"""Asks each of these for something simple all the while: who is up, and did somebody answer?"""
 
-	def __init__(self, world, ledger, client_id='epj-a', timeout=20):
-		self.world, self.ledger = world, ledger
+	def __init__(self, urls):
+		self.up, self.answered, self.ended = [True] * len(urls), [], False
+		self.threads = [threading.Thread(target=self.ask, args=(i, url), daemon=True) for i, url in enumerate(urls)]
+
+	def ask(self, number, url):
+		while not self.ended:
+			try:
+				with urllib.request.urlopen(url, timeout=HEALTH_SECONDS) as r:
+					r.read()
+				self.up[number] = True
+				self.answered.append(time.monotonic())
+			except OSError:
+				self.up[number] = False
+			time.sleep(0.08)
+
+
+class Balancer:
+	"""Calls as a load balancer before the servers would: one that does not answer is left for the next. health: a Control of
+	the servers, as such a balancer has."""
+
+	def __init__(self, world, ledger, health, client_id='epj-a', timeout=20):
+		self.world, self.ledger, self.health = world, ledger, health
 		self.https = [client.Http(s['http'], secret=world.secret(client_id), timeout=timeout) for s in world.sandbox['servers']]
 		self.turns = itertools.count(random.randrange(100))
 		self.avoided = [0.0] * len(self.https)
@@ -169,7 +190,7 @@ class Balancer:
 	def order(self):
 		n, first, now = len(self.https), next(self.turns), time.monotonic()
 		servers = [(first + i) % n for i in range(n)]
-		return sorted(servers, key=lambda s: self.avoided[s] > now)
+		return sorted(servers, key=lambda s: self.avoided[s] > now or not self.health.up[s])
 
 	def message(self, kind, person, mark, sign):
 		p = person.but(system=mark)
@@ -324,27 +345,6 @@ class Balancer:
 		return False
 
 
-class Control:
-	"""Somebody who asks for something simple all the while, so that a stall of the machine is told from one of the gateway."""
-
-	def __init__(self, urls):
-		self.urls, self.answered, self.ended = urls, [], False
-		self.thread = threading.Thread(target=self.ask, daemon=True)
-
-	def ask(self):
-		while not self.ended:
-			for url in self.urls:
-				try:
-					with urllib.request.urlopen(url, timeout=5) as r:
-						r.read()
-				except OSError:
-					continue
-				self.answered.append(time.monotonic())
-				break
-			self.urls = self.urls[1:] + self.urls[:1]
-			time.sleep(0.04)
-
-
 class Load:
 	"""Threads that act for users for as long as the gate is open.
 
@@ -355,7 +355,10 @@ class Load:
 	def __init__(self, world, ledger, sessions=8, readers=4, slow=6, standing=40):
 		self.ledger = ledger
 		self.gate = Gate()
-		self.balancer = Balancer(world, ledger)
+		# the file comes from Apache without any of our programs; the service stub has nothing to do with the gateway
+		self.static = Control([f'{s["http"]}/sosigw/static/robots.txt' for s in world.sandbox['servers']])
+		self.machine = Control([f'{world.sandbox["stub"]}/requests?last=0'])
+		self.balancer = Balancer(world, ledger, self.static)
 		self.world = world
 		self.standing = [User(world.user(), 'quiet' if i % 2 else 'read') for i in range(standing)]
 		self.gone, self.gone_lock = [], threading.Lock()
@@ -364,10 +367,7 @@ class Load:
 		self.threads += [threading.Thread(target=self.guarded, args=(self.reader, 'get' if i % 2 else 'proxy', read[i::readers]), daemon=True)
 		    for i in range(readers)]
 		self.threads += [threading.Thread(target=self.guarded, args=(self.reader, 'slow', self.standing_alone(i)), daemon=True) for i in range(slow)]
-		# the file comes from Apache without any of our programs; the service stub has nothing to do with the gateway
-		self.static = Control([f'{s["http"]}/sosigw/static/robots.txt' for s in world.sandbox['servers']])
-		self.machine = Control([f'{world.sandbox["stub"]}/requests?last=0'])
-		self.threads += [self.static.thread, self.machine.thread]
+		self.threads += self.static.threads + self.machine.threads
 		self.broken = []	# what went wrong in the test itself
 
 	def standing_alone(self, number):

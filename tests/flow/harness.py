@@ -11,6 +11,7 @@ One sandbox serves all tests, so each takes a user of its own (world.user()) and
 one test per row of a table.
 """
 import contextlib
+import glob
 import itertools
 import json
 import os
@@ -28,6 +29,9 @@ sys.path.insert(0, os.path.join(TOP, 'tests', 'world'))
 import client
 
 SANDBOX = os.path.join(TOP, 'scripts', 'sandbox')
+SANITIZER = re.compile(r'ERROR: (?:Address|Leak)Sanitizer|runtime error: |WARNING: ThreadSanitizer')
+ENDED = re.compile(r'^\S+ (\S+) ended with (-?\d+)', re.M)
+FINE = {0, -signal.SIGTERM, -signal.SIGINT}	# how a process that was asked to may end
 ASSERTION = re.compile(rb'<(?:\w+:)?Assertion[ >].*?</(?:\w+:)?Assertion>', re.S)
 
 
@@ -316,3 +320,19 @@ def read_records(folder, since):
 						r[kind] = record.read()
 			out.append(r)
 	return sorted(out, key=lambda r: r['n'])
+
+
+def complaints(folder, killed, fine=FINE):
+	"""What went wrong with nobody asking: sanitizer reports, processes that ended by themselves."""
+	out = []
+	for path in sorted(glob.glob(os.path.join(folder, 'log', '*.log'))):
+		with open(path, errors='replace', encoding='utf-8') as f:
+			text = f.read()
+		found = SANITIZER.search(text)
+		if found:
+			out.append(f'{os.path.basename(path)}:\n{text[max(0, found.start() - 200):found.start() + 6000]}')
+	with open(os.path.join(folder, 'log', 'supervisor.log'), encoding='utf-8') as f:
+		for name, code in ENDED.findall(f.read()):
+			if int(code) not in fine and not any(name.endswith(k) for k in killed):
+				out.append(f'{name} ended with {code}')
+	return out
