@@ -28,7 +28,7 @@ CODES = {
 	    SYNTAX),
 	**dict.fromkeys(('NO_CARD_IN_REQUEST', 'NO_NAME_ID', 'CARD_FORM', 'CARD_NOT_TRUSTED'), NO_CARD),
 	**dict.fromkeys(('CLIENT_UNKNOWN', 'SERVICE_UNKNOWN'), 'sosigw_access_denied'),
-	'NO_CARD': 'sosigw_no_valid_idcard_in_cache', 'MESSAGE_LOST': 'sosigw_internal_error',
+	'NO_CARD': 'sosigw_no_valid_idcard_in_cache', **dict.fromkeys(('MESSAGE_LOST', 'AUDIT'), 'sosigw_internal_error'),
 	**dict.fromkeys(('ENDPOINT_UNREACHABLE', 'ENDPOINT_TIMEOUT', 'ENDPOINT_BROKE', 'ENDPOINT_ANSWER'), 'sosigw_proxy_error'),
 }
 WORKERS = ('proxy-1', 'proxy-2', 'card-1', 'card-2')
