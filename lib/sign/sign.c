@@ -106,7 +106,7 @@ is_stranger(const struct visit *v)
 {
 	enum err_kind kind = v->call.err.kind;
 
-	return v->link == NULL && (kind == ERR_BODY_TOO_BIG || kind == ERR_BODY_CUT ||
+	return v->link == NULL && (kind == ERR_BODY_TOO_BIG || kind == ERR_BODY_CUT || kind == ERR_MESSAGE_LOST ||
 	    strcmp(err_code(kind), err_code(ERR_LINK_UNKNOWN)) == 0);
 }
 

@@ -6,6 +6,7 @@ import concurrent.futures
 import os
 import re
 import shutil
+import signal
 import tempfile
 import time
 
@@ -336,8 +337,18 @@ def strangers_are_audited_one_by_one_and_then_in_sum(world):
 	b = visitor(world, source='127.0.6.3')
 	for i in range(100):
 		says(b.open(f'{browser.START}?id={i}'), 410, UNKNOWN)
-	rows = world.audit(least=40, address='127.0.6.3')	# each of two workers tells twenty a minute
-	assert len(rows) == 40 and all((r['kind'], r['reason'], r['operation']) == ('browser', 'LINK_UNKNOWN', 'sign-start') for r in rows), len(rows)
+
+	def told():
+		rows = world.audit(address='127.0.6.3')
+		assert all((r['kind'], r['status'], r['reason']) == ('browser', 'refused', 'LINK_UNKNOWN') for r in rows), rows
+		sums = [int(r['operation'].split()[0]) for r in rows if 'more refusals' in r['operation']]
+		return len(rows) - len(sums) + sum(sums), len(rows) - len(sums)
+
+	assert 0 < told()[1] <= 40, 'each of two workers tells twenty a minute'
+	for worker in ('card-1', 'card-2'):
+		world.kill(worker, signal.SIGTERM)	# a worker that ends tells what it has counted
+	assert until(lambda: told()[0] == 100, 20, 0.3), told()
+	assert until(lambda: b.open(browser.START).status == 410)
 
 
 def race(w, urls):

@@ -103,6 +103,13 @@ only_what_fits_is_let_in(void **state)
 			    conv_base64(*state, slice_of(rows[i].basic)).p);
 		err_clear(&e);
 		int rc = access_identify(&conf, &seen, *state, &who, &e);
+		struct slice address = { NULL, 0 };
+		struct err unsaid = { .kind = ERR_NONE };
+		/* whoever it is, the address is the same */
+		if (access_address(&conf, &seen, *state, &address, &unsaid) == 0)
+			assert_true(slice_eq(address, who.address));
+		else
+			assert_int_equal(rc, -1);
 		if ((rc == 0) != (rows[i].client != NULL) ||
 		    (rc == 0 && !slice_is(who.client->id, rows[i].client)))
 			fail_msg("%s: %s", rows[i].note, rc == 0 ? who.client->id.p : e.detail);

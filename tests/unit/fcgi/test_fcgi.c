@@ -67,6 +67,10 @@ handle(void *ctx, struct req *r)
 	snprintf(w->ids[1], sizeof w->ids[1], "%.*s", SLICE_FMT(req_id(r)));
 	if (slice_is(what, "/echo")) {
 		echo(w, r);
+	} else if (slice_is(what, "/all")) {	/* of four bytes at most */
+		struct slice body = { NULL, 0 };
+		w->read_error = (struct err){ 0 };
+		say(r, req_read_all(r, 4, &body, &w->read_error) == 0 ? body : S("refused"));
 	} else if (slice_is(what, "/wait")) {
 		sem_post(&w->entered);
 		sem_wait(&w->leave);
@@ -239,6 +243,29 @@ body_must_have_its_announced_length(void **state)
 		int fd = dial(w->path);
 		assert_answer(rows[i].want, ask_on(fd, true,
 		    PARAMS_OF("SCRIPT_NAME=/echo", rows[i].length), rows[i].body));
+		assert_int_equal(w->read_error.kind, rows[i].kind);
+		close(fd);
+	}
+}
+
+static void
+a_whole_body_is_read_up_to_its_limit(void **state)
+{
+	static const struct { const char *length, *body, *want; enum err_kind kind; } rows[] = {
+		{ "CONTENT_LENGTH=4", "four", "four", ERR_NONE },
+		{ "X=", "four", "four", ERR_NONE },
+		{ "X=", "", "", ERR_NONE },
+		{ "CONTENT_LENGTH=5", "fives", "refused", ERR_BODY_TOO_BIG },
+		{ "X=", "fives", "refused", ERR_BODY_TOO_BIG },
+		{ "CONTENT_LENGTH=9223372036854775807", "four", "refused", ERR_BODY_TOO_BIG },
+		{ "CONTENT_LENGTH=3", "four", "refused", ERR_BODY_CUT },
+		{ "CONTENT_LENGTH=4", "two", "refused", ERR_MESSAGE_LOST },
+	};
+	struct worker *w = *state;
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		int fd = dial(w->path);
+		assert_answer(rows[i].want, ask_on(fd, true, PARAMS_OF("SCRIPT_NAME=/all", rows[i].length), rows[i].body));
 		assert_int_equal(w->read_error.kind, rows[i].kind);
 		close(fd);
 	}
@@ -719,6 +746,7 @@ main(void)
 		ON_WORKER(status_and_headers_come_first),
 		ON_WORKER(more_connections_than_threads_starve_nobody),
 		ON_WORKER(body_must_have_its_announced_length),
+		ON_WORKER(a_whole_body_is_read_up_to_its_limit),
 		ON_WORKER(length_that_is_no_number_is_refused_unseen),
 		ON_WORKER(sender_that_breaks_off_is_noticed),
 		ON_WORKER(body_streams),
