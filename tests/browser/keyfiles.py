@@ -3,8 +3,8 @@
 
     keyfiles.py WORLD OUT      WORLD: what testca.py made; OUT gets the files and index.json
 
-index.json: a list of {name, file, password, cert (name in WORLD or OUT), good (text key of the refusal, or null), note}.
-The passwords are in no other file, so that a test can look for them in what a browser sent.
+index.json: a list of {name, file, password, cert (name in WORLD or OUT), refused (the page's text for it, or null), readable
+(the certificate, which is posted with a signature, stands in it in clear)}. A test looks for files and passwords in what a browser sent.
 """
 import concurrent.futures
 import datetime
@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 PLAIN = 'Kodeord-til-test-4711'
 DANISH = 'Rødgrød€med-fløde-æøåÆØÅ'
+READABLE = ('OpenSSL with the certificates in clear', 'the key in clear', 'a PEM file', 'a certificate')
 ROWS = []
 
 
@@ -283,7 +284,7 @@ def make(world, out):
 		jobs = []
 		for n, (name, password, cert, refused, maker) in enumerate(ROWS):
 			path = os.path.join(out, f'{n:02}.p12')
-			index.append({'name': name, 'file': path, 'password': password, 'cert': cert, 'refused': refused})
+			index.append({'name': name, 'file': path, 'password': password, 'cert': cert, 'refused': refused, 'readable': name in READABLE})
 			jobs.append(pool.submit(maker, files, path, password, cert))
 		for job in jobs:
 			job.result()

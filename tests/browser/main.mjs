@@ -1,11 +1,48 @@
 /* Runs the browser tests; `run` starts it. The last line is "N passed, N failed". */
-import { launch, runTests } from './harness.mjs';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { assert, config, keyFiles, launch, leaks, runTests, secretNumbers } from './harness.mjs';
+import { prepare } from './gateway.mjs';
 import { fixture } from './script.mjs';
 
+const NET_LOG = join(config.scratch, 'net-log.json');
+
+/* What Chromium itself wrote down: every octet that it gave to a socket, before TLS had it, and every host it looked for. */
+const readNetLog = () => {
+	const { constants, events } = JSON.parse(readFileSync(NET_LOG, 'utf8'));
+	const types = Object.fromEntries(Object.entries(constants.logEventTypes).map(([name, number]) => [number, name]));
+	const sent = [], hosts = new Set();
+	for (const { type, params } of events) {
+		if (['SSL_SOCKET_BYTES_SENT', 'SOCKET_BYTES_SENT'].includes(types[type]) && params.bytes)
+			sent.push(Buffer.from(params.bytes, 'base64'));
+		if (types[type] === 'TCP_CONNECT_ATTEMPT' && params?.address)
+			hosts.add(params.address.replace(/:\d+$/, ''));
+	}
+	return { sent: Buffer.concat(sent), hosts: [...hosts] };
+};
+
+/* Of all the tests together: no secret left, and nothing went anywhere but to the gateway. */
+const checkNetLog = () => {
+	const { sent, hosts } = readNetLog();
+	assert(sent.length > 1000 && sent.includes('signature='), 'the log holds what was posted');
+	assert.deepEqual(hosts, ['127.0.0.1']);
+	const pems = ['moces', 'moces2', 'moces3'].map(name => join(config.world, `${name}.key`)).concat(join(config.keyFiles, 'moces-4096.key'));
+	const keys = pems.filter(existsSync).flatMap(secretNumbers);
+	assert.deepEqual(leaks(sent, keyFiles, keys), []);
+};
+
 await fixture.start();
-const browser = await launch();
+await prepare();
+const browser = await launch(`--log-net-log=${NET_LOG}`, '--net-log-capture-mode=Everything');
 const { passed, failed } = await runTests(browser);
 await browser.close();
 fixture.stop();
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed ? 1 : 0);
+let clean = 1;
+try {
+	checkNetLog();
+} catch (e) {
+	clean = 0;
+	console.log(`--- FAILED no octet of a key file, a key or a password left the browser in all these tests\n${e.stack}`);
+}
+console.log(`${passed + clean} passed, ${failed + 1 - clean} failed`);
+process.exit(failed || !clean ? 1 : 0);

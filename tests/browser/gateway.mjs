@@ -1,0 +1,463 @@
+/* The whole way through the sandbox: a program orders a card and waits, the user signs in the browser, the program has the card. */
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import {
+	assert, assertAccessible, choose, config, inState, keyFile, keyFiles, leaks, pictures, problemKey, secretNumbers, stateOf, test, verifyCard,
+} from './harness.mjs';
+
+/* One operation of gateway.py. */
+const world = async (operation, values = {}) => {
+	const answer = await (await fetch(`${config.gateway}/${operation}`, { method: 'POST', body: JSON.stringify(values) })).json();
+	if (answer.error)
+		throw new Error(answer.error);
+	return answer;
+};
+
+const GOOD = keyFile('OpenSSL 3');
+const AWAITING = 'sosigw_awaiting_signing';
+const ROOTS = ['oces2-root.pem', 'oces3-root.pem'].map(name => join(config.world, name));
+/* whose certificate it is */
+const PEOPLE = { moces: 'lars', 'moces-4096': 'lars', moces2: 'stine', moces3: 'mette', 'moces moces2': 'lars' };
+const keyOf = cert => join(cert === 'moces-4096' ? config.keyFiles : config.world, `${cert.split(' ')[0]}.key`);
+
+const title = page => page.locator('h1').innerText();
+const refusal = page => page.locator('#refusal h2').innerText();
+const press = page => page.click('#sign-button');
+const SIGNED = /^Du er logget på til kl\. \d\d:\d\d/;
+
+/* An order, and its page in a browser of its own. */
+const ordered = async (t, { order = {}, profile = {} } = {}) => {
+	const made = await world('order', order);
+	const page = await t.open(made.url, profile);
+	return { ...made, page };
+};
+
+const ready = async (t, options) => {
+	const made = await ordered(t, options);
+	await inState(made.page, 'ready');
+	return made;
+};
+
+const signWith = async (page, row) => {
+	await choose(page, row);
+	await Promise.all([page.waitForNavigation(), press(page)]);
+};
+
+const isSigned = async ({ page, user }) => {
+	assert.match(await title(page), SIGNED);
+	const { card } = await world('get_card', { user });
+	assert.equal(card['sosi:AuthenticationLevel'], '4');
+};
+
+const isAwaited = async ({ user }) => assert.deepEqual(await world('get_card', { user }), { fault: AWAITING });
+
+/* The answer that a page posted, as form fields. */
+const postedBy = page => {
+	const sent = page.context().watch.requests.filter(({ url, method }) => method === 'POST' && url.endsWith('/sosigw/sign/answer'));
+	assert.equal(sent.length, 1, 'one answer is posted');
+	return new URLSearchParams(sent[0].body.toString());
+};
+
+const everythingSent = page => Buffer.concat(page.context().watch.requests.flatMap(({ url, headers, body }) => [Buffer.from(url), Buffer.from(JSON.stringify(headers)), body]));
+
+let files = 0;
+/* xmlsec1 on what was posted, in its place in the card that the page was about. */
+const judgePosted = (page, octets) => {
+	const fields = postedBy(page);
+	assert.deepEqual([...fields.keys()].filter(name => name !== 'lang'), ['token', 'signature']);
+	const signature = Buffer.from(fields.get('signature'), 'base64').toString();
+	const file = join(config.scratch, `posted-${++files}.xml`);
+	writeFileSync(file, octets.replace(/<\/saml:Assertion>$/, () => `${signature}</saml:Assertion>`));
+	verifyCard(file, ...ROOTS);
+};
+const cardOctets = page => page.locator('#sign').evaluate(form => new TextDecoder().decode(Uint8Array.from(atob(form.dataset.card), c => c.charCodeAt(0))));
+
+/* ---- every form of key file, all the way */
+
+for (const row of keyFiles.filter(({ refused, cert }) => !refused && PEOPLE[cert])) {
+	if (row.name === 'another person')
+		continue;
+	test(`signed in with: ${row.name}`, async t => {
+		const made = await ready(t, { order: { like: PEOPLE[row.cert] } });
+		await isAwaited(made);
+		const octets = await cardOctets(made.page);
+		await choose(made.page, row);
+		await press(made.page);
+		if (row.cert.includes(' ')) {
+			await inState(made.page, 'choose');
+			await press(made.page);
+		}
+		await made.page.waitForURL(/\/answer$/);
+		await isSigned(made);
+		judgePosted(made.page, octets);
+		assert.deepEqual(leaks(everythingSent(made.page), [row], secretNumbers(keyOf(row.cert))), []);
+	});
+}
+
+/* ---- keys that the page opens and the server refuses */
+
+for (const [name, said] of [['revoked certificate', /spærret/], ['foreign certificate', /ukendt udsteder/], ['another person', /tilhører en anden|STS har afvist/],
+	['an organisation', /forkert slags/]]) {
+	test(`refused by the gateway, and then the right file signs: ${name}`, async t => {
+		const made = await ready(t);
+		t.allow(/status of 4\d\d|status of 5\d\d/);
+		await signWith(made.page, keyFile(name));
+		await inState(made.page, 'ready');
+		assert.match(await refusal(made.page), said);
+		await isAwaited(made);
+		if (name === 'revoked certificate')
+			await assertAccessible(made.page, name);
+		await signWith(made.page, GOOD);
+		await isSigned(made);
+	});
+}
+
+/* ---- what is shown, what is signed */
+
+test('the page shows the person, and the card says the same', async t => {
+	const made = await ready(t);
+	const shown = Object.fromEntries(await made.page.locator('#card dd').evaluateAll(list => list.map(dd => [dd.dataset.field, dd.textContent])));
+	assert.deepEqual({ ...shown, 'valid-from': '', 'valid-to': '' }, {
+		'name': 'Lars Ærø Larsen', 'cpr': '050179-****', 'role': 'Læge', 'occupation': 'Overlæge', 'authorisation': 'J0184', 'organisation': 'TRIFORK A/S, CVR 20921897',
+		'system': 'Sygdom.dk', 'level': '4 (dit medarbejdercertifikat)', 'valid-from': '', 'valid-to': '',
+	});
+	await signWith(made.page, GOOD);
+	const { card } = await world('get_card', { user: made.user });
+	assert.equal(card['medcom:UserRole'], '7170');
+	assert.equal(card['medcom:UserGivenName'], 'Lars Ærø');
+});
+
+test('markup in every field of an order is text on the page', async t => {
+	const markup = '</dd><script>alert(1)</script><img src=x onerror=alert(2)>"\'&lt;{n}';
+	const made = await ready(t, { order: { given: markup, sur: markup, role: markup, occupation: markup, system: markup, care_name: markup, code: 'A<b>1' } });
+	for (const field of ['role', 'occupation', 'system'])
+		assert.equal(await made.page.locator(`[data-field="${field}"]`).evaluate(e => e.textContent), markup, field);
+	assert.equal(await made.page.locator('[data-field="name"]').evaluate(e => e.textContent), `${markup} ${markup}`);
+	assert.equal(await made.page.locator('main script, main img').count(), 0);
+	await assertAccessible(made.page, 'markup');
+});
+
+test('a SignedInfo that was altered on its way blocks the page', async t => {
+	const { url } = await world('order');
+	const context = await t.profile();
+	await context.route(/\/sign\/start/, async route => {
+		const answer = await route.fetch();
+		const body = (await answer.text()).replace(/data-signed-info="([^"]*)"/, (whole, base64) => {
+			const info = Buffer.from(base64, 'base64').toString().replace('URI="#IDCard"', 'URI="#Evil00"');
+			return `data-signed-info="${Buffer.from(info).toString('base64')}"`;
+		});
+		await route.fulfill({ response: answer, body });
+	});
+	const page = await context.newPage();
+	await page.goto(url);
+	await inState(page, 'blocked');
+	assert.equal(await problemKey(page), 'mismatch');
+	await assertAccessible(page, 'blocked');
+	await pictures(page, 'blocked');
+});
+
+/* Lets a page sign, but posts what change() makes of its form fields. */
+const postInstead = async (page, change) => {
+	await page.context().route(/\/sign\/answer$/, route => route.continue({ postData: change(new URLSearchParams(route.request().postData())).toString() }), { times: 1 });
+	await signWith(page, GOOD);
+};
+
+test('a signature over something else is refused, and the page can be used again', async t => {
+	const [made, other] = [await ready(t), await ready(t)];
+	t.allow(/status of 422/);
+	await signWith(other.page, GOOD);
+	await isSigned(other);
+	const elsewhere = postedBy(other.page).get('signature');
+	await postInstead(made.page, fields => {
+		fields.set('signature', elsewhere);
+		return fields;
+	});
+	await inState(made.page, 'ready');
+	assert.match(await refusal(made.page), /Signaturen passer ikke/);
+	await isAwaited(made);
+	await signWith(made.page, GOOD);
+	await isSigned(made);
+});
+
+test('somebody else\'s token is refused', async t => {
+	const [made, other] = [await ready(t), await ready(t)];
+	t.allow(/status of 403/);
+	const token = await other.page.inputValue('[name="token"]');
+	await postInstead(made.page, fields => {
+		fields.set('token', token);
+		return fields;
+	});
+	assert.match(await title(made.page), /anden browser/);
+	await isAwaited(made);
+	await isAwaited(other);
+	await signWith(other.page, GOOD);
+	await isSigned(other);
+});
+
+test('an answer of ten megabytes is refused', async t => {
+	const made = await ready(t);
+	t.allow(/status of 413|ERR_CONNECTION/);
+	await made.page.evaluate(() => {
+		const form = document.getElementById('sign');
+		form.elements.signature.value = 'A'.repeat(10 << 20);
+		form.submit();
+	});
+	await made.page.waitForURL(/\/answer$|chrome-error/);
+	assert.doesNotMatch(await made.page.locator('body').innerText(), SIGNED);
+	await isAwaited(made);
+});
+
+test('an answer that is posted twice counts once', async t => {
+	const made = await ready(t);
+	t.allow(/status of 4\d\d/);
+	await signWith(made.page, GOOD);
+	await isSigned(made);
+	const fields = postedBy(made.page);
+	await made.page.evaluate(pairs => {
+		const form = Object.assign(document.createElement('form'), { method: 'post', action: '/sosigw/sign/answer' });
+		for (const [name, value] of pairs)
+			form.append(Object.assign(document.createElement('input'), { type: 'hidden', name, value }));
+		document.body.append(form);
+		form.submit();
+	}, [...fields]);
+	await made.page.waitForFunction(() => /allerede/.test(document.querySelector('h1')?.innerText));
+	await assertAccessible(made.page, 'posted twice');
+});
+
+/* ---- links, tabs, browsers */
+
+test('back after signing shows that it is done', async t => {
+	const made = await ready(t);
+	await signWith(made.page, GOOD);
+	await isSigned(made);
+	t.allow(/status of 4\d\d/);
+	await made.page.goBack();
+	await made.page.waitForFunction(() => /allerede/.test(document.querySelector('h1')?.innerText));
+	assert.equal(await made.page.locator('#sign').count(), 0);
+	await assertAccessible(made.page, 'back');
+	await pictures(made.page, 'signed-already');
+});
+
+test('of two tabs one signs, and the other says so', async t => {
+	const made = await ready(t);
+	const second = await made.page.context().newPage();
+	await second.goto(made.url);
+	await inState(second, 'ready');
+	await signWith(made.page, GOOD);
+	await isSigned(made);
+	t.allow(/status of 4\d\d/);
+	await choose(second, GOOD);
+	await Promise.all([second.waitForNavigation(), press(second)]);
+	assert.match(await title(second), /allerede/);
+});
+
+test('a link that was opened does not open in another browser', async t => {
+	const made = await ready(t);
+	t.allow(/status of 410/);
+	const other = await t.open(made.url);
+	assert.match(await title(other), /allerede åbnet/);
+	await assertAccessible(other, 'used link');
+	await pictures(other, 'link-used');
+	await signWith(made.page, GOOD);
+	await isSigned(made);
+});
+
+test('a link that nobody made is told', async t => {
+	t.allow(/status of 410/);
+	const { url } = await world('order');
+	const page = await t.open(url.replace(/id=.*/, `id=${'A'.repeat(43)}`));
+	assert.match(await title(page), /kan ikke bruges/);
+	await assertAccessible(page, 'unknown link');
+	await pictures(page, 'link-unknown');
+});
+
+test('cancelled is said, and the program is told', async t => {
+	const made = await ready(t);
+	await Promise.all([made.page.waitForNavigation(), made.page.click('#cancel button')]);
+	assert.match(await title(made.page), /annulleret/);
+	await assertAccessible(made.page, 'cancelled');
+	await pictures(made.page, 'cancelled');
+	assert.notEqual((await world('get_card', { user: made.user })).fault, AWAITING);
+});
+
+test('the page changes its language and stays the same', async t => {
+	const made = await ready(t);
+	await made.page.getByRole('link', { name: 'English' }).click();
+	await inState(made.page, 'ready');
+	assert.equal(await title(made.page), 'Sign your ID card');
+	assert.equal(await made.page.locator('[data-field="role"]').innerText(), 'Physician');
+	await assertAccessible(made.page, 'in English');
+	await pictures(made.page, 'ready-english');
+	await signWith(made.page, GOOD);
+	assert.match(await title(made.page), /^You are signed in until \d\d:\d\d/);
+});
+
+/* ---- other sites */
+
+/* A page of another site with this body. */
+const elsewhere = async body => {
+	const server = createServer((request, response) => response.writeHead(200, { 'Content-Type': 'text/html' }).end(`<!DOCTYPE html><link rel="icon" href="data:,"><title>x</title>${body}`));
+	await new Promise(done => server.listen(0, '127.0.0.1', done));
+	return { url: `http://sosigw.test:${server.address().port}/`, stop: () => server.close() };
+};
+
+test('the page is not shown in a frame', async t => {
+	const { url } = await world('order');
+	t.allow(/frame/i);
+	t.allowReports = /frame-ancestors/;
+	const site = await elsewhere(`<iframe src="${url}"></iframe>`);
+	const page = await t.open(site.url);
+	await page.waitForTimeout(1000);
+	assert.equal(await page.frames().at(-1).locator('#sign').count(), 0);
+	site.stop();
+});
+
+test('another site cannot post an answer, even with the token', async t => {
+	const made = await ready(t);
+	const token = await made.page.inputValue('[name="token"]');
+	t.allow(/status of 4\d\d/);
+	const action = new URL('/sosigw/sign/cancel', made.url);
+	const site = await elsewhere(`<form method="post" action="${action}"><input name="token" value="${token}"><button id="go">go</button></form>`);
+	const page = await made.page.context().newPage();
+	await page.goto(site.url);
+	await Promise.all([page.waitForNavigation(), page.click('#go')]);
+	assert.match(await title(page), /fremmed side/);
+	await assertAccessible(page, 'from another site');
+	site.stop();
+	await isAwaited(made);
+	await signWith(made.page, GOOD);
+	await isSigned(made);
+});
+
+/* ---- browsers and people */
+
+test('without JavaScript the page says what is wrong, and cancelling works', async t => {
+	const { page } = await ordered(t, { profile: { javaScriptEnabled: false } });
+	assert(await page.locator('noscript').isVisible());
+	assert(await page.locator('#sign-button').isDisabled());
+	await Promise.all([page.waitForNavigation(), page.click('#cancel button')]);
+	assert.match(await title(page), /annulleret/);
+});
+
+test('a page that did not come by TLS cannot sign and says so', async t => {
+	const { url } = await world('order');
+	t.allow(/Cross-Origin-Opener-Policy|Secure/);
+	const page = await t.open(`http://sosigw.test:${config.httpPort}${new URL(url).pathname}${new URL(url).search}`);
+	await inState(page, 'blocked');
+	assert.equal(await problemKey(page), 'insecure');
+});
+
+test('the keyboard alone signs', async t => {
+	const made = await ready(t);
+	const order = [];
+	for (let i = 0; i < 8; i++) {
+		await made.page.keyboard.press('Tab');
+		order.push(await made.page.evaluate(() => document.activeElement.id || document.activeElement.textContent));
+	}
+	assert.deepEqual(order, ['Til indholdet', 'English', 'keyfile', 'password', 'remember', 'sign-button', 'extend', 'Annullér']);
+	await made.page.setInputFiles('#keyfile', GOOD.file);
+	await made.page.focus('#password');
+	await made.page.keyboard.type(GOOD.password);
+	await Promise.all([made.page.waitForNavigation(), made.page.keyboard.press('Enter')]);
+	await isSigned(made);
+});
+
+test('more time is given', async t => {
+	const made = await ready(t);
+	await made.page.waitForTimeout(2000);
+	await made.page.click('#extend');
+	await made.page.locator('#status', { hasText: 'forlænget' }).waitFor();
+	assert.match(await made.page.locator('#countdown').innerText(), /^Du har (60|59) sekunder/);
+	await signWith(made.page, GOOD);
+	await isSigned(made);
+});
+
+/* ---- every page as a person sees it */
+
+test('the pages are accessible and can be looked at', async t => {
+	const made = await ready(t);
+	await assertAccessible(made.page, 'ready');
+	await pictures(made.page, 'ready');
+	await choose(made.page, { ...GOOD, password: 'x' });
+	await press(made.page);
+	assert.equal(await problemKey(made.page), 'wrong-password');
+	await assertAccessible(made.page, 'wrong password');
+	await pictures(made.page, 'wrong-password');
+	await choose(made.page, keyFile('Java keytool, two people in one file'));
+	await press(made.page);
+	await inState(made.page, 'choose');
+	await assertAccessible(made.page, 'choose');
+	await pictures(made.page, 'choose');
+	await made.page.check('#remember');
+	await signWith(made.page, GOOD);
+	await isSigned(made);
+	await assertAccessible(made.page, 'signed');
+	await pictures(made.page, 'signed');
+	const again = await world('order');
+	await made.page.goto(again.url);
+	await made.page.locator('#remembered').waitFor({ state: 'visible' });
+	await assertAccessible(made.page, 'remembered');
+	await pictures(made.page, 'remembered');
+	t.allow(/status of 422/);
+	await signWith(made.page, keyFile('revoked certificate'));
+	await inState(made.page, 'ready');
+	await pictures(made.page, 'refused');
+});
+
+/* ---- with another configuration: these run by themselves */
+
+const configured = (name, settings, run) => test(name, async t => {
+	const before = await world('configure', settings);
+	await new Promise(done => setTimeout(done, 500));
+	try {
+		await run(t);
+	} finally {
+		await world('configure', before);
+		await new Promise(done => setTimeout(done, 500));
+	}
+}, { alone: true });
+
+configured('when the time is over the page says so, and an answer that comes then is refused', { answer_url_seconds: 3 }, async t => {
+	const made = await ready(t);
+	t.allow(/status of 410/);
+	await inState(made.page, 'late');
+	assert.equal(await problemKey(made.page), 'time-out');
+	await assertAccessible(made.page, 'late');
+	await pictures(made.page, 'late');
+	await made.page.waitForTimeout(1500);
+	await made.page.evaluate(() => document.getElementById('sign').submit());
+	await made.page.waitForURL(/\/answer$/);
+	assert.equal(await title(made.page), 'Tiden er udløbet');
+	await assertAccessible(made.page, 'answer too late');
+	await pictures(made.page, 'answer-late');
+});
+
+configured('a link that is opened too late is told', { signing_url_seconds: 1 }, async t => {
+	const { url } = await world('order');
+	t.allow(/status of 410/);
+	await new Promise(done => setTimeout(done, 2500));
+	const page = await t.open(url);
+	assert.match(await title(page), /udløbet/);
+	await assertAccessible(page, 'late link');
+	await pictures(page, 'link-late');
+});
+
+configured('time is put off up to a limit', { answer_url_seconds: 5, answer_url_max_seconds: 6 }, async t => {
+	const made = await ready(t);
+	t.allow(/status of 4\d\d/);
+	await made.page.waitForTimeout(1500);
+	await made.page.click('#extend');
+	await made.page.locator('#status', { hasText: 'forlænget' }).waitFor();
+	await made.page.click('#extend');
+	await made.page.locator('#status', { hasText: 'kan ikke forlænges' }).waitFor();
+	assert.equal(await made.page.locator('#extend').isVisible(), false);
+	assert.equal(await stateOf(made.page), 'ready');
+});
+
+configured('keeping the file is not offered where it is not allowed', { browser_remember_key_file: false }, async t => {
+	const { page } = await ready(t);
+	assert.equal(await page.locator('#remember').count(), 0);
+});
+
+export const prepare = () => world('configure', { browser_remember_key_file: true, language: 'da' });
