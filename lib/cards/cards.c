@@ -15,8 +15,8 @@
 #include "conv.h"
 #include "formats.h"
 #include "log.h"
-#include "revoked.h"
 #include "value.h"
+#include "withdrawn.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -25,167 +25,36 @@
 
 enum {
 	SKEW_MS = 10 * 1000,
-	POLL_MS = 10 * 1000,	/* NOTIFY is fast; this is for when it was missed */
-	PAGE = 5000,		/* rows of revoked_card read at once */
-	PAGE_BYTES = 16 << 20,
 	ORDER_TRIES = 4,
 	TAG = 5 + 64,		/* "user:" and a hash in hex */
 };
-#define CHANNEL "sosigw_revoked"
 
 struct cards {
 	struct cache *cache;
-	struct db *db;
 	struct pki_revoked *certificates;
-	struct revoked *revoked;
-	struct db_listener *listener;
+	struct withdrawn *withdrawn;
 	atomic_int format;		/* that is written */
-	atomic_bool users_revoked;	/* some entry of `revoked` is a user: seldom */
-	/* of the thread that loads */
-	bool load_failed;
-	char last[64];			/* the newest `revoked` that was read, as text; "" before the first */
 };
-
-/* ---- the list of what was revoked */
-
-static void
-refuse(struct cards *c, struct slice id, int64_t expires, int64_t when)
-{
-	revoked_put(c->revoked, id, expires, when);
-	if (slice_starts(id, S("user:")))
-		atomic_store(&c->users_revoked, true);
-}
-
-/* One page behind ($1, $2), beginning $3 earlier since a transaction may become visible later than another that
- * began after it. */
-static const char load_sql[] =
-    "SELECT card_id, ceil(extract(epoch FROM expires))::bigint, (extract(epoch FROM revoked) * 1000)::bigint, "
-    "revoked::text FROM revoked_card WHERE expires > now() AND "
-    "(revoked, card_id) > ($1::timestamptz - $3::interval, $2) ORDER BY revoked, card_id LIMIT 5000";
-
-static int
-load_page(struct cards *c, struct arena *a, struct slice *behind, size_t *rows, struct err *e)
-{
-	struct db_rows *r;
-
-	if (db_query(c->db, a, load_sql, behind, 3, &r, e) < 0)
-		return -1;
-	*rows = db_count(r);
-	for (size_t i = 0; i < *rows; i++)
-		refuse(c, db_value(r, i, 0), db_int(r, i, 1, 0), db_int(r, i, 2, 0));
-	if (*rows > 0) {
-		behind[0] = db_value(r, *rows - 1, 3);
-		behind[1] = db_value(r, *rows - 1, 0);
-		snprintf(c->last, sizeof c->last, "%.*s", SLICE_FMT(behind[0]));
-	}
-	behind[2] = S("0");
-	return 0;
-}
-
-static int
-load_all(struct cards *c, struct err *e)
-{
-	char last[sizeof c->last];
-	size_t rows = PAGE;
-
-	memcpy(last, c->last, sizeof last);
-	struct slice behind[3] = { slice_of(last[0] == '\0' ? "-infinity" : last), S(""), S("5 minutes") };
-	struct arena *a = arena_new(PAGE_BYTES), *spare = arena_new(PAGE_BYTES);
-	int r = a == NULL || spare == NULL ? err_set(e, ERR_MEMORY, "revoked cards") : 0;
-	while (r == 0 && rows == PAGE) {
-		/* the other arena still holds where this page begins */
-		struct arena *page = a;
-		arena_reset(page);
-		r = load_page(c, page, behind, &rows, e);
-		a = spare;
-		spare = page;
-	}
-	arena_free(a);
-	arena_free(spare);
-	return r;
-}
-
-static void
-load(struct cards *c)
-{
-	struct err e = { 0 };
-
-	revoked_purge(c->revoked, clock_now());
-	bool failed = load_all(c, &e) < 0;
-	if (failed && !c->load_failed)
-		log_err(LOG_WARN, "revoked-cards", (struct slice){ NULL, 0 }, &e);
-	c->load_failed = failed;
-}
-
-/* The row tells the times; without it they are guessed on the safe side. */
-static void
-load_one(struct cards *c, struct slice id)
-{
-	struct arena *a = arena_new(64 << 10);
-	struct err e = { 0 };
-	struct db_rows *r;
-	int64_t expires = clock_now() + CACHE_TTL_MAX, when = clock_now_ms();
-
-	if (a != NULL && db_query(c->db, a, "SELECT ceil(extract(epoch FROM expires))::bigint, "
-	    "(extract(epoch FROM revoked) * 1000)::bigint FROM revoked_card WHERE card_id = $1",
-	    &id, 1, &r, &e) == 0 && db_count(r) == 1) {
-		expires = db_int(r, 0, 0, expires);
-		when = db_int(r, 0, 1, when);
-	}
-	refuse(c, id, expires, when);
-	arena_free(a);
-}
-
-static void
-on_notify(void *ctx, const char *channel, const char *payload)
-{
-	struct cards *c = ctx;
-
-	if (channel == NULL)
-		load(c);
-	else if (strcmp(channel, CHANNEL) == 0 && payload != NULL && payload[0] != '\0')
-		load_one(c, slice_of(payload));
-}
-
-/* Refused here from now on; in the database for everybody. */
-static int
-revoke(struct cards *c, struct arena *a, struct slice id, int64_t expires, struct err *e)
-{
-	refuse(c, id, expires, clock_now_ms());
-	if (c->db == NULL)
-		return err_set(e, ERR_DATABASE, "no database");
-	struct slice params[] = { id, arena_printf(a, "%lld", (long long)expires) };
-	return db_query(c->db, a, "WITH r AS (INSERT INTO revoked_card (card_id, expires) "
-	    "VALUES ($1, to_timestamp($2::bigint)) ON CONFLICT (card_id) DO UPDATE SET revoked = now(), "
-	    "expires = greatest(revoked_card.expires, excluded.expires) RETURNING card_id) "
-	    "SELECT pg_notify('" CHANNEL "', card_id) FROM r", params, 2, NULL, e);
-}
 
 /* ---- life */
 
 struct cards *
 cards_new(const struct cards_conf *conf, struct err *e)
 {
-	static const char *const channels[] = { CHANNEL };
+	const struct withdrawn_conf withdrawn = { .db = conf->db, .listen = conf->listen, .file = conf->file };
 	struct cards *c = calloc(1, sizeof *c);
 
-	if (c == NULL || (c->revoked = revoked_new()) == NULL) {
-		free(c);
+	if (c == NULL) {
 		err_set(e, ERR_MEMORY, "cards");
 		return NULL;
 	}
 	atomic_init(&c->format, format_before(FORMAT_CARD));
 	c->cache = conf->cache;
-	c->db = conf->db;
 	c->certificates = conf->revoked;
-	if (c->db != NULL)
-		load(c);	/* here and not only by the listener: before the first card is used */
-	if (c->db != NULL && conf->listen != NULL) {
-		c->listener = db_listen(conf->listen, channels, 1, POLL_MS, on_notify, c, e);
-		if (c->listener == NULL) {
-			cards_free(c);
-			return NULL;
-		}
+	c->withdrawn = withdrawn_new(&withdrawn, e);
+	if (c->withdrawn == NULL) {
+		free(c);
+		return NULL;
 	}
 	return c;
 }
@@ -195,9 +64,7 @@ cards_free(struct cards *c)
 {
 	if (c == NULL)
 		return;
-	if (c->listener != NULL)
-		db_listen_stop(c->listener);
-	revoked_free(c->revoked);
+	withdrawn_free(c->withdrawn);
 	free(c);
 }
 
@@ -269,7 +136,7 @@ dead_until(struct cards *c, const struct cards_user *u)
 	char tag[TAG + 1];
 	int64_t when;
 
-	if (!atomic_load(&c->users_revoked) || !revoked_has(c->revoked, tag_of(u, tag), &when))
+	if (!withdrawn_any_user(c->withdrawn) || !withdrawn_has(c->withdrawn, tag_of(u, tag), &when))
 		return 0;
 	return when + SKEW_MS;
 }
@@ -315,7 +182,7 @@ judge(struct cards *c, const struct cards_user *u, const struct card *card, int6
 	int64_t now = clock_now(), when;
 
 	*why = "was logged out or revoked";
-	if (revoked_has(c->revoked, card->id, &when) || stamp <= dead_until(c, u))
+	if (withdrawn_has(c->withdrawn, card->id, &when) || stamp <= dead_until(c, u))
 		return ERR_CARD_REVOKED;
 	*why = "was signed with a certificate that is revoked now";
 	if (c->certificates != NULL && card->signer_known && pki_revoked_has(c->certificates, &card->signer))
@@ -358,7 +225,7 @@ cards_check_own(struct cards *c, const struct cards_user *u, struct slice id, in
 {
 	int64_t now = clock_now(), when;
 
-	if (id.p != NULL && revoked_has(c->revoked, id, &when))
+	if (id.p != NULL && withdrawn_has(c->withdrawn, id, &when))
 		return err_set(e, ERR_CARD_REVOKED, "card %.*s was logged out or revoked", SLICE_FMT(id));
 	if (not_before != 0 && not_before * 1000 <= dead_until(c, u))
 		return err_set(e, ERR_CARD_REVOKED, "card %.*s is from before a logout", SLICE_FMT(id));
@@ -461,7 +328,7 @@ revoke_older(struct cards *c, struct arena *a, const struct cards_user *u, struc
 		return 0;
 	for (size_t i = 0; i < older.n; i++)
 		if (older.cards[i].not_after > clock_now() &&
-		    revoke(c, a, older.cards[i].id, older.cards[i].not_after, e) < 0)
+		    withdrawn_put(c->withdrawn, a, older.cards[i].id, older.cards[i].not_after, e) < 0)
 			rc = -1;
 	if (rc == 0)
 		erase(c, older_kind(u), u);
@@ -486,10 +353,10 @@ cards_forget(struct cards *c, struct arena *a, const struct cards_user *u, struc
 	bool erased = erase(c, card_kind(u), u);
 	erased = erase(c, order_kind(u), u) && erased;
 	if (card != NULL)
-		listed = revoke(c, a, card->id, card->not_after, &why) == 0;
+		listed = withdrawn_put(c->withdrawn, a, card->id, card->not_after, &why) == 0;
 	listed = revoke_older(c, a, u, &why) == 0 && listed;
 	if (!erased)
-		listed = revoke(c, a, tag_of(u, tag), clock_now() + CACHE_TTL_MAX, &why) == 0 && listed;
+		listed = withdrawn_put(c->withdrawn, a, tag_of(u, tag), clock_now() + CACHE_TTL_MAX, &why) == 0 && listed;
 	if (!erased && !listed)
 		return err_set(e, ERR_LOGOUT_UNCERTAIN, "a cache node could not be asked, and %s: %s",
 		    err_name(why.kind), why.detail);

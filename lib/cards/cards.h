@@ -14,12 +14,23 @@ int cards_cache_conf(const struct conf_file *f, struct cache_node *nodes, struct
 /* The same opened, with the keys of the key file. NULL with e filled. */
 struct cache *cards_open_cache(const struct conf_file *f, struct err *e);
 
+/* The list of what may not be used any more, for the one process of a server that keeps it: the file that workers need when they
+ * start with the database away. list_file: where it is. ERR_CONFIG: the state folder's name is too long. */
+struct withdrawn;
+int cards_list_file(const struct conf_file *f, char *out, size_t size, struct err *e);
+/* NULL with e filled. */
+struct withdrawn *cards_list_new(const struct conf_file *f, struct db *db, const struct db_conf *listen, struct err *e);
+/* To be called once a second: the database is told what it could not be told, what is old goes. ERR_DATABASE: later. */
+int cards_list_tend(struct withdrawn *list, struct err *e);
+void cards_list_free(struct withdrawn *list);
+
 struct cards;
 struct cards_conf {
 	struct cache *cache;
 	struct db *db;			/* revoked_card; may be NULL in tests */
 	struct pki_revoked *revoked;	/* may be NULL */
 	const struct db_conf *listen;	/* for NOTIFY of revoked cards; may be NULL */
+	const char *file;		/* of what was revoked, for when the database is away; NULL: none */
 };
 struct cards *cards_new(const struct cards_conf *conf, struct err *e);
 void cards_free(struct cards *c);

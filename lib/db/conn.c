@@ -11,7 +11,7 @@
 
 #define PARAMS_MAX 64
 /* The server ends a statement itself (statement_timeout); a server that has not even done that a
- * second later is not there any more. */
+ * second later, or as long again when that is less, is not there any more. */
 #define GRACE_MS 1000
 
 /* The i-th of a comma list. One element stands for all, as in libpq. NULL: none given. */
@@ -233,7 +233,7 @@ conn_alive(struct conn *c)
 int64_t
 conn_deadline(const struct conn *c)
 {
-	return clock_mono_ms() + c->statement_ms + GRACE_MS;
+	return clock_mono_ms() + c->statement_ms + (c->statement_ms < GRACE_MS ? c->statement_ms : GRACE_MS);
 }
 
 int

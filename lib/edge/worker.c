@@ -23,15 +23,18 @@ static int
 open_cards(struct edge *w, struct err *e)
 {
 	struct db_conf dbconf = database(w->file);
-	char path[4096];
+	char path[4096], list[4096];
 
+	if (cards_list_file(w->file, list, sizeof list, e) < 0)
+		return -1;
 	if (snprintf(path, sizeof path, "%s/revoked.bin", w->file->state) >= (int)sizeof path)
 		return err_set(e, ERR_CONFIG, "state folder's name is too long");
 	w->db = db_new(&dbconf);
 	w->revoked = pki_revoked_open(path);
 	if (w->db == NULL || w->revoked == NULL)
 		return err_set(e, ERR_MEMORY, "database and revocation list");
-	struct cards_conf conf = { .cache = w->cache, .db = w->db, .revoked = w->revoked, .listen = &dbconf };
+	struct cards_conf conf = { .cache = w->cache, .db = w->db, .revoked = w->revoked, .listen = &dbconf,
+		.file = list };
 	w->cards = cards_new(&conf, e);
 	return w->cards == NULL ? -1 : 0;
 }

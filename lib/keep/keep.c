@@ -18,11 +18,11 @@
 #define SHIP_MS 500
 #define SHIP_MOST_MS 5000
 #define BEAT_MS 5000
-#define RESTORE_MS 1000
+#define CARDS_MS 1000
 #define TELL_MS 60000
 #define RETAIN_MS (3600 * 1000)
 #define WARN_MS (3600 * 1000)
-#define TASKS 5
+#define TASKS 6
 
 struct task {
 	struct keep *keep;
@@ -43,6 +43,7 @@ struct keep {
 	struct cluster_presence *presence;
 	struct cache *cache;		/* NULL: the key file or the list of nodes is no good */
 	struct cache_restore *restore;
+	struct withdrawn *withdrawn;
 	int64_t started;
 	int64_t ship_pause;		/* the shipping's own */
 	int64_t warned;			/* monotonic, of a disk that fills; 0: there is room. The heartbeat's own */
@@ -166,8 +167,15 @@ goes_on(void *ctx)
 static int
 restore(struct keep *k, int64_t *wait_ms, struct err *e)
 {
-	*wait_ms = RESTORE_MS;
+	*wait_ms = CARDS_MS;
 	return k->restore == NULL ? 0 : cache_restore_run(k->restore, goes_on, k, e);
+}
+
+static int
+tend_list(struct keep *k, int64_t *wait_ms, struct err *e)
+{
+	*wait_ms = CARDS_MS;
+	return cards_list_tend(k->withdrawn, e);
 }
 
 /* ---- running them */
@@ -252,6 +260,7 @@ start_tasks(struct keep *k, struct err *e)
 		{ .name = "crl-refresh", .run = refresh_lists, .woken_by_conf = true },
 		{ .name = "audit-retention", .run = drop_old_months, .woken_by_conf = true },
 		{ .name = "cache-restore", .run = restore },
+		{ .name = "withdrawn-cards", .run = tend_list },
 	};
 
 	for (size_t i = 0; i < TASKS; i++) {
@@ -283,7 +292,7 @@ static int
 open_all(struct keep *k, struct err *e)
 {
 	/* short waits: a task that waits for the database does nothing else, and a stop waits for it */
-	const struct db_conf conf = { .conninfo = k->file->database, .connections = 3, .connect_ms = 2000,
+	const struct db_conf conf = { .conninfo = k->file->database, .connections = 4, .connect_ms = 2000,
 		.statement_ms = 15000, .wait_ms = 2000 };
 
 	k->db = db_new(&conf);
@@ -292,6 +301,9 @@ open_all(struct keep *k, struct err *e)
 	if (k->db == NULL || k->http == NULL || k->crls == NULL)
 		return err_set(e, ERR_MEMORY, "housekeeper");
 	open_cache(k);
+	k->withdrawn = cards_list_new(k->file, k->db, &conf, e);
+	if (k->withdrawn == NULL)
+		return -1;
 	k->live = conf_live_start(k->file, true, e);
 	if (k->live == NULL)
 		return -1;
@@ -307,6 +319,7 @@ free_all(struct keep *k)
 {
 	if (k->live != NULL)
 		conf_live_stop(k->live);
+	cards_list_free(k->withdrawn);
 	cache_restore_free(k->restore);
 	cache_free(k->cache);
 	crl_free(k->crls);

@@ -19,6 +19,7 @@ struct world {
 	struct test_pg *pg;
 	struct db *db;
 	struct db_conf db_conf;
+	char *list_file;	/* NULL: none */
 	struct cache *cache;
 	struct cards *cards;
 	struct arena *a;
@@ -46,7 +47,7 @@ open_cache(struct world *w)
 static struct cards *
 open_cards(struct world *w, struct cache *cache, struct pki_revoked *revoked)
 {
-	struct cards_conf conf = { cache, w->db, revoked, w->db == NULL ? NULL : &w->db_conf };
+	struct cards_conf conf = { cache, w->db, revoked, w->db == NULL ? NULL : &w->db_conf, w->list_file };
 	struct cards *c = cards_new(&conf, &w->e);
 
 	assert_non_null(c);

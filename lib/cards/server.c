@@ -1,6 +1,9 @@
+/* What a server has of the cards: the nodes of its static file, and its list of what was withdrawn. */
 #include "cards.h"
+#include "withdrawn.h"
 
 #include <openssl/crypto.h>
+#include <stdio.h>
 
 int
 cards_cache_conf(const struct conf_file *f, struct cache_node *nodes, struct cache_conf *conf, struct err *e)
@@ -26,4 +29,32 @@ cards_open_cache(const struct conf_file *f, struct err *e)
 		c = cache_new(&conf, e);
 	OPENSSL_cleanse(conf.keys, sizeof conf.keys);
 	return c;
+}
+
+int
+cards_list_file(const struct conf_file *f, char *out, size_t size, struct err *e)
+{
+	return snprintf(out, size, "%s/withdrawn-cards", f->state) < (int)size ? 0 :
+	    err_set(e, ERR_CONFIG, "the state folder's name is too long");
+}
+
+struct withdrawn *
+cards_list_new(const struct conf_file *f, struct db *db, const struct db_conf *listen, struct err *e)
+{
+	char path[4096];
+	const struct withdrawn_conf conf = { .db = db, .listen = listen, .file = path, .keeps = true };
+
+	return cards_list_file(f, path, sizeof path, e) < 0 ? NULL : withdrawn_new(&conf, e);
+}
+
+int
+cards_list_tend(struct withdrawn *list, struct err *e)
+{
+	return withdrawn_tend(list, e);
+}
+
+void
+cards_list_free(struct withdrawn *list)
+{
+	withdrawn_free(list);
 }
