@@ -95,6 +95,27 @@ def a_signature_that_is_wrong_is_refused_and_the_order_stands(world, make):
 	assert world.post_service(client.sign_id_card(lars, value, world.certs.cert('moces'))).parse().ok
 
 
+def cube_root(n):
+	"""The least integer whose cube is not below n."""
+	low, high = 0, 1 << (n.bit_length() // 3 + 1)
+	while low < high:
+		middle = (low + high) // 2
+		low, high = (middle + 1, high) if middle ** 3 < n else (low, middle)
+	return low
+
+
+def a_signature_forged_with_a_cube_root_is_refused(world):
+	"""A verifier that does not look at what stands behind the hash takes this for a signature of any key with exponent 3."""
+	lars = world.user()
+	digest = octets(world, lars)
+	begin = b'\x00\x01' + b'\xff' * 8 + b'\x00' + bytes.fromhex('3021300906052b0e03021a05000414') + hashlib.sha1(digest).digest()
+	forged = cube_root(int.from_bytes(begin + bytes(256 - len(begin)), 'big'))
+	assert (forged ** 3).to_bytes(256, 'big').startswith(begin)
+	cert = world.certs.cert('moces-e3')
+	is_refused(world, lars, client.sign_id_card(lars, base64.b64encode(forged.to_bytes(256, 'big')).decode(), cert))
+	assert world.post_service(client.sign_id_card(lars, client.sign(digest, world.certs.key('moces-e3')), cert)).parse().ok, 'the key is good'
+
+
 def put_in(pattern, by):
 	return lambda message: re.sub(pattern, by, message, count=1, flags=re.S)
 

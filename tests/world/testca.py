@@ -242,6 +242,7 @@ def leaves():
         'moces-expired': ('oces2', lars, MOCES2, -731, -1),
         'moces-future': ('oces2', lars, MOCES2, 30, 760),
         'moces-revoked': ('oces2', lars, MOCES2, *good),
+        'moces-e3': ('oces2', lars, MOCES2, *good),    # a key whose exponent is 3
         'moces-foreign': ('foreign', lars, MOCES2, *good),
         'moces2': ('oces2', oces2_name('Stine Svendsen', 'TRIFORK A/S', '20921897', 'RID:11223344'), MOCES2, *good),
         'moces-other': ('oces2', oces2_name('Søren Åkjær', 'NETS DANID A/S', '30808460', 'RID:45490598'),
@@ -273,7 +274,7 @@ def make_keys(table):
     sizes.update({n: 2048 for n in ('foreign-root', 'foreign-ca', *RESPONDERS)})
     sizes.update({leaf: 3072 if row[0] == 'oces3' else 2048 for leaf, row in table.items()})
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = {n: pool.submit(rsa.generate_private_key, 65537, size) for n, size in sizes.items()}
+        jobs = {n: pool.submit(rsa.generate_private_key, 3 if n == 'moces-e3' else 65537, size) for n, size in sizes.items()}
         return {n: job.result() for n, job in jobs.items()}
 
 
