@@ -33,7 +33,7 @@ struct cluster_presence {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	bool stopping;
+	bool stopping, ended;
 };
 
 /* ---- taking a place */
@@ -242,6 +242,10 @@ run(void *arg)
 		}
 		tell(p, rc, &e);
 	} while (rest_until_due(p));
+	pthread_mutex_lock(&p->lock);
+	p->ended = true;
+	pthread_cond_broadcast(&p->wake);
+	pthread_mutex_unlock(&p->lock);
 	return NULL;
 }
 
@@ -315,9 +319,14 @@ cluster_vanish(struct cluster_presence *p, int64_t wait_ms)
 	pthread_mutex_lock(&p->lock);
 	p->stopping = true;
 	pthread_cond_broadcast(&p->wake);
+	int rc = 0;
+	while (!p->ended && rc == 0)
+		rc = pthread_cond_timedwait(&p->wake, &p->lock, &until);
+	bool ended = p->ended;
 	pthread_mutex_unlock(&p->lock);
-	if (pthread_clockjoin_np(p->thread, NULL, CLOCK_MONOTONIC, &until) != 0)
+	if (!ended)
 		return false;
+	pthread_join(p->thread, NULL);
 	release(p);
 	return true;
 }
