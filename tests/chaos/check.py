@@ -210,7 +210,7 @@ def longest(times, window):
 
 # ---- the table
 
-HEAD = ('fault', 'calls', 'first try failed', 'failed', 'gap proxy', 'gap card', 'static', 'machine', 'one srv', 'slowest', 'lost', 'returned', '<1 s',
+HEAD = ('fault', 'seconds', 'calls', 'first try failed', 'failed', 'gap proxy', 'gap card', 'static', 'machine', 'one srv', 'slowest', 'lost', 'returned', '<1 s',
     'missing', 'doubled', 'wrong', 'broken', 'unlogged', 'drain')
 
 
@@ -218,7 +218,7 @@ def columns(r):
 	w = {k: len(v) for k, v in r.wrong.items()}
 	alone = max((v for k, v in r.gaps.items() if ' ' in k), default=0)
 	first = ', '.join(f'{n} {why}' for why, n in sorted(r.first.items())) or '0'
-	return (r.name, r.calls, first, w['failed'], *(f'{r.gaps[k]:.2f}' for k in ('proxy', 'card', 'static', 'machine')), f'{alone:.1f}',
+	return (r.name, f'{r.seconds:.0f}', r.calls, first, w['failed'], *(f'{r.gaps[k]:.2f}' for k in ('proxy', 'card', 'static', 'machine')), f'{alone:.1f}',
 	    f'{r.slowest:.2f}', w['lost'], w['returned'], r.early, w['missing'], w['doubled'], w['wrong'], w['broken'], w['unlogged'], f'{r.drain:.1f}')
 
 
@@ -227,6 +227,7 @@ def total(results):
 	t = Result('all')
 	for r in results:
 		t.calls += r.calls
+		t.seconds += r.seconds
 		t.early += r.early
 		t.first += r.first
 		t.drain, t.slowest = max(t.drain, r.drain), max(t.slowest, r.slowest)
@@ -241,4 +242,4 @@ def print_table(results):
 	table = [HEAD] + [tuple(str(c) for c in columns(r)) for r in [*results, total(results)]]
 	widths = [max(len(row[i]) for row in table) for i in range(len(HEAD))]
 	for row in table:
-		print('  '.join(c.ljust(w) if i in (0, 2) else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))))
+		print('  '.join(c.ljust(w) if i in (0, 3) else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))))
