@@ -234,9 +234,10 @@ fuzz:	## run one fuzz target with libFuzzer: make fuzz TARGET=soap_head SECONDS=
 	@tests/fuzz/run "$(TARGET)" "$(or $(SECONDS),60)"
 
 bench:	## speed and memory, as ratios against other programs in the same run
-	@scripts/install-deps --bench
+	@scripts/install-deps --bench --browser
 	@$(MAKE) --no-print-directory all $(BENCH_BINS)
 	@SOSIGW_BUILD=$(B) tests/bench/run
+	@SOSIGW_BUILD=$(B) tests/browser/run --bench
 
 chaos: deps	## three servers under load, and one thing after another dies; a quarter of an hour
 	@$(MAKE) --no-print-directory all formats

@@ -57,6 +57,7 @@ export class KeyFile {
 
 	forgetChoice() {
 		this.pairs = [];
+		this.toKeep = undefined;
 		this.fieldset.hidden = true;
 		this.fieldset.querySelectorAll('p').forEach(line => line.remove());
 	}
@@ -84,32 +85,37 @@ export class KeyFile {
 		const file = chosen ? await readFile(chosen) : this.stored;
 		const opened = await openPkcs12(file.octets, typed);
 		const pairs = usable(await pair(opened, hash), now);
-		if (chosen && opened.protected)
-			await this.keepIfAsked(file);
-		file.octets = null;
+		/* a file whose key lies open in it is never kept: only what a password protects */
+		this.toKeep = chosen && opened.protected ? file : undefined;
 		return pairs;
 	}
 
-	/* A file whose key lies open in it is never kept: only what a password protects. */
-	async keepIfAsked(file) {
-		if (!this.allowKeeping || !byId('remember')?.checked)
+	async keepIfAsked() {
+		if (!this.allowKeeping || !this.toKeep || !byId('remember')?.checked)
 			return;
-		if (await keep({ name: file.name, octets: file.octets.slice() }))
-			tell('remembered', { name: file.name });
+		if (await keep(this.toKeep))
+			tell('remembered', { name: this.toKeep.name });
 	}
 
-	/* The key and certificate to sign with; null when the user has to choose among several first, and then comes again. */
-	async take(hash, now) {
+	/* The pair that the user has chosen, or the only one there is; null as long as she has to choose. */
+	async choose(hash, now) {
 		if (this.pairs.length === 0) {
-			const pairs = await this.open(hash, now);
-			if (pairs.length === 1)
-				return pairs[0];
-			this.pairs = pairs;
+			this.pairs = await this.open(hash, now);
+			if (this.pairs.length === 1)
+				return this.pairs[0];
 			this.askWhich();
 			return null;
 		}
 		const radios = [...this.fieldset.querySelectorAll('input')];
 		return this.pairs[radios.findIndex(radio => radio.checked)];
+	}
+
+	/* The key and certificate to sign with; null when the user has to choose among several first, and then comes again. */
+	async take(hash, now) {
+		const pair = await this.choose(hash, now);
+		if (pair)
+			await this.keepIfAsked();
+		return pair;
 	}
 
 	/* Before anything is posted: nothing of the user's choice stays in the form. */

@@ -367,9 +367,9 @@ test('no octet of file, key or password is sent, signed or refused', async t => 
 	await page.check('#remember');
 	await signWith(page, { ...row, password: `${row.password}x` });
 	await refusedWith(page, 'wrong-password');
+	await choose(page, row);
 	await page.click('#extend');
 	await announced(page, 'Nu 60 sekunder.');
-	await choose(page, row);
 	await press(page);
 	await posted(page);
 	const sent = Buffer.concat(fixture.received.slice(from));
@@ -434,6 +434,32 @@ test('the encrypted file is kept when asked for, asks for the password each time
 	await page.fill('#password', GOOD.password);
 	await press(page);
 	await refusedWith(page, 'no-file');
+});
+
+test('a file may be kept after a choice, and a kept file may have several certificates', async t => {
+	const row = keyFile('Java keytool, two people in one file');
+	const { page } = await ready(t, { remember: true });
+	await signWith(page, row);
+	await inState(page, 'choose');
+	await page.check('#remember');
+	await press(page);
+	await posted(page);
+	const again = fixture.add({ remember: true });
+	await page.goto(again);
+	await page.locator('#remembered').waitFor({ state: 'visible' });
+	for (let i = 0; i < 2; i++) {
+		await page.fill('#password', row.password);
+		await press(page);
+		await inState(page, 'choose');
+		/* another file and back: it is opened anew */
+		if (i === 0) {
+			await page.setInputFiles('#keyfile', GOOD.file);
+			await page.setInputFiles('#keyfile', []);
+		}
+	}
+	await press(page);
+	await posted(page);
+	judge(again, 'moces');
 });
 
 for (const name of ['the key in clear', 'no password']) {
