@@ -74,7 +74,7 @@ enum ctl_exit
 ctl_audit_ship(struct ctl *c, int argc, char **argv)
 {
 	struct audit_shipped sum = { 0 };
-	struct audit_waiting left;
+	struct audit_waiting left = { 0 };
 	struct err e = { 0 };
 
 	if (argc != 2 || argv[1][0] == '-')
@@ -87,7 +87,7 @@ ctl_audit_ship(struct ctl *c, int argc, char **argv)
 		rc = audit_waiting(argv[1], &left, &e);
 	if (c->json)
 		fprintf(c->out, "{\"events\": %" PRIu64 ", \"files\": %" PRIu64 ", \"left\": %" PRIu64 "}\n", sum.events, sum.files,
-		    rc == 0 ? left.files : 0);
+		    left.files);
 	else
 		fprintf(c->out, "%" PRIu64 " events sent, %" PRIu64 " files removed\n", sum.events, sum.files);
 	if (rc < 0)
