@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POLL_MS 2000
+#define POLL_MS 1000	/* a change must be in force within 2 s, also when no notification came */
 #define LOOK_CAP (32 << 20)
 
 struct revision_name {

@@ -2,7 +2,9 @@
 
 #include "clock.h"
 #include "log.h"
+#include "resolve.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -184,6 +186,38 @@ connect_one(struct dial *d, const struct dial_host *host, int64_t deadline, int 
 	return conn_command(out, setup, e);
 }
 
+/* Whether libpq would ask name servers for it, which it does without a bound. */
+static bool
+is_name(const struct dial_host *host)
+{
+	struct in6_addr binary;
+
+	return host->hostaddr == NULL && host->host != NULL && host->host[0] != '/' && host->host[0] != '@' &&
+	    inet_pton(AF_INET, host->host, &binary) != 1 && inet_pton(AF_INET6, host->host, &binary) != 1;
+}
+
+/* As connect_one; each address of a name gets its share of the time that is left. */
+static int
+connect_host(struct dial *d, const struct dial_host *host, int64_t deadline, int wake, struct conn *out, struct err *e)
+{
+	struct resolved found;
+	int done = -1;
+
+	*out = (struct conn){ .pg = NULL };
+	if (!is_name(host))
+		return connect_one(d, host, deadline, wake, out, e);
+	if (resolve(host->host, deadline, &found, e) < 0)
+		return -1;
+	for (size_t i = 0; i < found.n && done == -1; i++) {
+		const struct dial_host one = { host->host, found.addresses[i], host->port };
+		int64_t now = clock_mono_ms();
+		conn_close(out);
+		err_clear(e);
+		done = connect_one(d, &one, now + (deadline > now ? (deadline - now) / (int64_t)(found.n - i) : 0), wake, out, e);
+	}
+	return done;
+}
+
 int
 conn_open(struct dial *d, int wake, struct conn *out, struct err *e)
 {
@@ -199,7 +233,7 @@ conn_open(struct dial *d, int wake, struct conn *out, struct err *e)
 		int64_t share = end > now ? (end - now) / (int64_t)(d->nhosts - i) : 0;
 
 		err_clear(&last);
-		int done = connect_one(d, &d->hosts[at], now + share, wake, out, &last);
+		int done = connect_host(d, &d->hosts[at], now + share, wake, out, &last);
 		if (done == 0) {
 			atomic_store(&d->good, at);
 			return 0;

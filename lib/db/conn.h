@@ -13,7 +13,8 @@
 
 /* Where to connect. libpq's own list of hosts is of no use without blocking: PQconnectPoll would
  * spend the whole time on a first host that swallows packets. So the list is taken apart and each
- * host gets its share of connect_ms, beginning with the one that worked last. */
+ * host gets its share of connect_ms, beginning with the one that worked last. Nor does PQconnectPoll wait for name servers
+ * in a bounded time: names are resolved before (resolve.h). */
 struct dial {
 	PQconninfoOption *options;	/* NULL: conninfo is unreadable */
 	char *problem;			/* then this says why */

@@ -20,7 +20,7 @@
 #include <time.h>
 
 #define BREAKER_FIRST_MS 500
-#define BREAKER_MOST_MS 5000
+#define BREAKER_MOST_MS 2000	/* after a fail-over nobody should wait for long */
 
 struct db {
 	struct dial dial;

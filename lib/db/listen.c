@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 #define BACKOFF_FIRST_MS 500
-#define BACKOFF_MOST_MS 5000
+#define BACKOFF_MOST_MS 2000
+#define ANSWER_MS 2000		/* for a sign of life of a connection on which nothing has come */
 
 struct db_listener {
 	struct dial dial;
@@ -29,6 +30,18 @@ struct db_listener {
 	struct conn conn;
 	int64_t next_poll;
 };
+
+/* A server that stands still, or was cut off and replaced meanwhile, says nothing on its own: it is asked, at every poll. */
+static bool
+lives(struct db_listener *l)
+{
+	struct err e = { 0 };
+
+	if (conn_command(&l->conn, "SELECT 1", &e) == 0)
+		return true;
+	log_msg(LOG_WARN, "database-listen", "%s", e.detail);
+	return false;
+}
 
 static void
 look(struct db_listener *l)
@@ -55,6 +68,7 @@ connect_and_listen(struct db_listener *l, struct err *e)
 {
 	if (conn_open(&l->dial, l->wake, &l->conn, e) < 0)
 		return -1;
+	l->conn.statement_ms = ANSWER_MS;
 	for (size_t i = 0; i < l->nchannels; i++) {
 		if (listen_to(l, l->channels[i], e) < 0) {
 			conn_close(&l->conn);
@@ -108,9 +122,12 @@ attend(struct db_listener *l)
 		int ready = conn_wait(&l->conn, POLLIN, l->next_poll, l->wake);
 		if (ready < 0)
 			return false;
-		if (ready == 0)
+		if (ready == 0) {
 			look(l);
-		else if (!deliver(l))
+			if (!lives(l))
+				return true;
+		}
+		if (!deliver(l))
 			return true;
 	}
 }

@@ -6,6 +6,8 @@
 #include "db.h"
 #include "log.h"
 
+#include <dlfcn.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
@@ -382,6 +384,68 @@ the_next_host_is_tried(void **state)
 	pg_remove(mute);
 }
 
+/* The test stands in for the name servers. */
+int
+getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **out)
+{
+	int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+	if (host != NULL && strcmp(host, "mute.example") == 0)
+		sleep(2);
+	if (host != NULL && strcmp(host, "mute.example") != 0 && strstr(host, "example") != NULL)
+		return strcmp(host, "here.example") == 0 ? real("127.0.0.1", service, hints, out) : EAI_NONAME;
+	return host != NULL && strcmp(host, "mute.example") == 0 ? EAI_AGAIN : real(host, service, hints, out);
+}
+
+/* A port on which a connection is refused. */
+static int
+closed_port(void)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t n = sizeof to;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_int_equal(bind(fd, (const struct sockaddr *)&to, n), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&to, &n), 0);
+	close(fd);
+	return ntohs(to.sin_port);
+}
+
+static void
+names_are_resolved_within_the_time(void **state)
+{
+	struct world *w = *state;
+	static const struct { const char *host, *said; } rows[] = {
+		{ "mute.example", "the name mute.example is not resolved in time" },
+		{ "nobody.example", "nobody.example: Name or service not known" },
+		{ "here.example", "\"here.example\" (127.0.0.1), port" },	/* found, and there nobody listens */
+	};
+	char conninfo[300];
+
+	w->conf.connect_ms = 300;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		db_free(w->d);
+		snprintf(conninfo, sizeof conninfo, "host=%s port=%d user=postgres dbname=postgres", rows[i].host, closed_port());
+		w->conf.conninfo = conninfo;
+		w->d = db_new(&w->conf);
+		int64_t start = clock_mono_ms();
+		err_clear(&w->e);
+		assert_err(ERR_DATABASE, sql(w, "SELECT 1"), &w->e);
+		assert_true(clock_mono_ms() - start < 1500);
+		if (strstr(w->e.detail, rows[i].said) == NULL)
+			fail_msg("%s: %s", rows[i].host, w->e.detail);
+		/* and the next host is tried */
+		db_free(w->d);
+		snprintf(conninfo, sizeof conninfo, "host=%s,%s port=%d,5432 user=postgres dbname=postgres", rows[i].host, pg->dir,
+		    closed_port());
+		w->d = db_new(&w->conf);
+		err_clear(&w->e);
+		assert_ok(sql(w, "SELECT 1"), &w->e);
+	}
+	pg_pause_ms(2100);	/* the lookups that were left to themselves end before the program does */
+}
+
 /* ---- the listener */
 
 struct heard {
@@ -438,6 +502,27 @@ a_listener_looks_at_intervals_with_and_without_a_server(void **state)
 	int before = h.looks;
 	pg_eventually(h.looks >= before + 4);
 	pg_restart(pg);
+	db_listen_stop(l);
+}
+
+/* As with a machine that was cut off and replaced: nothing ever comes on the old connection, not even its end. */
+static void
+a_listener_leaves_a_connection_that_has_fallen_silent(void **state)
+{
+	struct world *w = *state;
+	static const char *const channels[] = { "x" };
+	struct heard h = { 0 };
+	struct db_listener *l = db_listen(&w->conf, channels, 1, 100, hear, &h, &w->e);
+	char pid[20], other[20];
+
+	pg_eventually(h.looks >= 1);
+	pg_value(pg, "SELECT pid FROM pg_stat_activity WHERE application_name = 'sosigw'", pid, sizeof pid);
+	assert_int_equal(kill(atoi(pid), SIGSTOP), 0);
+	pg_eventually((pg_value(pg, "SELECT max(pid) FROM pg_stat_activity WHERE application_name = 'sosigw' AND query <> '' AND "
+	    "state = 'idle' HAVING count(*) = 2", other, sizeof other), other[0] != '\0'));
+	kill(atoi(pid), SIGCONT);
+	pg_exec(pg, "NOTIFY x, 'n'");
+	pg_eventually(h.notes >= 1);
 	db_listen_stop(l);
 }
 
@@ -526,8 +611,10 @@ main(void)
 		T(waiting_for_a_connection_is_bounded),
 		T(an_unreadable_conninfo_is_told),
 		T(the_next_host_is_tried),
+		T(names_are_resolved_within_the_time),
 		T(a_listener_hears_and_recovers),
 		T(a_listener_looks_at_intervals_with_and_without_a_server),
+		T(a_listener_leaves_a_connection_that_has_fallen_silent),
 		T(a_listener_stops_at_once_while_it_connects),
 		T(threads_share_connections_through_a_crash),
 	};
