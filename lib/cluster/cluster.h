@@ -30,10 +30,11 @@ int cluster_members(struct db *d, struct arena *a, int64_t within, struct cluste
  *
  * A program reads the formats of formats.h and the ones before them. It writes the one before until every other program
  * reads its own; and it refuses to start beside one that could not read what it writes, or writes what it could not
- * read. Who has not been seen for CLUSTER_COUNTS seconds counts no more: no card lives longer. */
+ * read, or while there may be cards that it could not read. Who has not been seen for CLUSTER_COUNTS seconds counts no
+ * more: no card lives longer. */
 
 #define CLUSTER_UP 60			/* seconds: several heartbeats */
-#define CLUSTER_COUNTS 86400
+#define CLUSTER_COUNTS (25 * 3600)	/* CACHE_TTL_MAX */
 
 struct cluster_program {
 	struct slice server, program, version;
@@ -48,9 +49,17 @@ int cluster_programs(struct db *d, struct arena *a, struct cluster_program **out
 /* Removes a server that is gone, so that nobody waits for it. ERR_NOT_FOUND; ERR_CONFLICT when something of it is up. */
 int cluster_forget(struct db *d, struct arena *a, struct slice server, struct err *e);
 
+/* A format of cards that is written no more. */
+struct cluster_kept {
+	int format;
+	int64_t ago;			/* seconds since it was written; -1: known from the local copy alone */
+};
+
 /* Inside cluster: the rules. Both pass over the row of the program itself where it speaks for its predecessor alone. */
 /* ERR_CONFIG, saying who is in the way and what can be done, when self cannot work beside one of them. */
 int formats_check(const struct cluster_program *self, const struct cluster_program *all, size_t n, struct err *e);
+/* The same of cards that may still be in the cache. */
+int formats_check_kept(const struct cluster_program *self, const struct cluster_kept *kept, size_t n, struct err *e);
 /* Fills in self's card_written and journal_written. */
 void formats_choose(struct cluster_program *self, const struct cluster_program *all, size_t n);
 

@@ -70,6 +70,23 @@ formats_check(const struct cluster_program *self, const struct cluster_program *
 	return 0;
 }
 
+int
+formats_check_kept(const struct cluster_program *self, const struct cluster_kept *kept, size_t n, struct err *e)
+{
+	char wait[60] = "";
+
+	for (size_t i = 0; i < n; i++) {
+		if (format_is_read(self->card_format, kept[i].format))
+			continue;
+		if (kept[i].ago >= 0)
+			snprintf(wait, sizeof wait, ", which takes %.1f h", (double)(CLUSTER_COUNTS - kept[i].ago) / 3600);
+		return err_set(e, ERR_CONFIG, "cards of format %d may still be in use, this program reads %d to %d: use a version "
+		    "in between until they have ended%s", kept[i].format, format_before(self->card_format), self->card_format,
+		    wait);
+	}
+	return 0;
+}
+
 void
 formats_choose(struct cluster_program *self, const struct cluster_program *all, size_t n)
 {

@@ -58,13 +58,15 @@ static int
 take_place(void *ctx, struct db_tx *tx, struct err *e)
 {
 	struct taking *t = ctx;
-	struct cluster_program *all;
-	size_t n;
+	struct programs_known k;
 
-	if (lock_members(tx, t->a, e) < 0 || programs_read(tx, t->a, &all, &n, e) < 0 ||
-	    (!t->p->placed && formats_check(&t->self, all, n, e) < 0))
+	if (lock_members(tx, t->a, e) < 0 || programs_read(tx, t->a, &k.programs, &k.n, e) < 0 ||
+	    programs_kept(tx, NULL, t->a, &k.kept, &k.nkept, e) < 0)
 		return -1;
-	formats_choose(&t->self, all, n);
+	if (!t->p->placed && (formats_check(&t->self, k.programs, k.n, e) < 0 ||
+	    formats_check_kept(&t->self, k.kept, k.nkept, e) < 0))
+		return -1;
+	formats_choose(&t->self, k.programs, k.n);
 	return programs_put(tx, t->a, &t->self, e);
 }
 
@@ -97,22 +99,22 @@ place(struct cluster_presence *p, struct arena *a, struct err *e)
 static int
 place_by_copy(struct cluster_presence *p, struct arena *a, struct err *e)
 {
-	struct cluster_program *all, chosen = p->self;
+	struct cluster_program chosen = p->self;
+	struct programs_known k;
 	int card = format_before(FORMAT_CARD), journal = format_before(FORMAT_JOURNAL);
 	struct err why = { 0 };
-	size_t n = 0;
 
-	if (programs_read_copy(p->conf.file->state, a, &all, &n, &why) < 0) {
-		n = 0;
+	if (programs_read_copy(p->conf.file->state, a, &k, &why) < 0) {
+		k = (struct programs_known){ 0 };
 		if (why.kind != ERR_NOT_FOUND)
 			log_err(LOG_WARN, "members", (struct slice){ NULL, 0 }, &why);
 	}
-	if (n > 0 && formats_check(&p->self, all, n, e) < 0)
+	if (formats_check(&p->self, k.programs, k.n, e) < 0 || formats_check_kept(&p->self, k.kept, k.nkept, e) < 0)
 		return -1;
-	formats_choose(&chosen, all, n);
-	for (size_t i = 0; i < n; i++) {
-		card = all[i].card_written > card ? all[i].card_written : card;
-		journal = all[i].journal_written > journal ? all[i].journal_written : journal;
+	formats_choose(&chosen, k.programs, k.n);
+	for (size_t i = 0; i < k.n; i++) {
+		card = k.programs[i].card_written > card ? k.programs[i].card_written : card;
+		journal = k.programs[i].journal_written > journal ? k.programs[i].journal_written : journal;
 	}
 	chosen.card_written = card < chosen.card_written ? card : chosen.card_written;
 	chosen.journal_written = journal < chosen.journal_written ? journal : chosen.journal_written;
@@ -133,13 +135,13 @@ note_state(struct cluster_presence *p)
 }
 
 static void
-keep_copy(struct cluster_presence *p, const struct cluster_program *all, size_t n)
+keep_copy(struct cluster_presence *p, const struct programs_known *k)
 {
 	struct err e = { 0 };
 	struct buf now;
 
 	buf_init(&now, COPY_MAX);
-	programs_copy(&now, all, n);
+	programs_copy(&now, k);
 	if (!now.failed && !slice_eq(buf_slice(&now), buf_slice(&p->copy)) &&
 	    programs_write_copy(p->conf.file->state, buf_slice(&now), &e) == 0) {
 		buf_free(&p->copy);
@@ -154,23 +156,24 @@ keep_copy(struct cluster_presence *p, const struct cluster_program *all, size_t 
 static int
 beat_with(struct cluster_presence *p, struct arena *a, struct err *e)
 {
-	struct cluster_program *all, chosen = p->self;
+	struct cluster_program chosen = p->self;
+	struct programs_known k;
 	bool counted = false;
-	size_t n;
 
 	if (p->placed && programs_touch(p->conf.db, a, &p->self, &counted, e) < 0)
 		return -1;
 	p->placed = counted;
 	if (!p->placed && place(p, a, e) < 0)
 		return -1;
-	if (cluster_programs(p->conf.db, a, &all, &n, e) < 0)
+	if (cluster_programs(p->conf.db, a, &k.programs, &k.n, e) < 0 ||
+	    programs_kept(NULL, p->conf.db, a, &k.kept, &k.nkept, e) < 0)
 		return -1;
-	formats_choose(&chosen, all, n);
+	formats_choose(&chosen, k.programs, k.n);
 	if ((chosen.card_written != p->self.card_written || chosen.journal_written != p->self.journal_written) &&
 	    place(p, a, e) < 0)
 		return -1;
 	if (p->conf.keeps_copy)
-		keep_copy(p, all, n);
+		keep_copy(p, &k);
 	return 0;
 }
 

@@ -62,6 +62,36 @@ programs_read(struct db_tx *tx, struct arena *a, struct cluster_program **out, s
 }
 
 int
+programs_kept(struct db_tx *tx, struct db *d, struct arena *a, struct cluster_kept **out, size_t *n, struct err *e)
+{
+	static const char sql[] = "SELECT format, greatest(extract(epoch FROM now() - until)::bigint, 0) FROM card_format_kept "
+	    "WHERE until > now() - make_interval(secs => $1::integer) ORDER BY format";
+	const struct slice p[] = { counts(a) };
+	struct db_rows *rows;
+
+	if ((tx != NULL ? db_tx_query(tx, a, sql, p, 1, &rows, e) : db_query(d, a, sql, p, 1, &rows, e)) < 0)
+		return -1;
+	*n = db_count(rows);
+	*out = arena_alloc(a, (*n + 1) * sizeof **out);
+	if (*out == NULL)
+		return err_set(e, ERR_MEMORY, "formats");
+	for (size_t i = 0; i < *n; i++)
+		(*out)[i] = (struct cluster_kept){ (int)db_int(rows, i, 0, 0), db_int(rows, i, 1, 0) };
+	return 0;
+}
+
+/* What was written under our name up to now stays in the cache for as long as a card lives. */
+static int
+note_kept(struct db_tx *tx, struct arena *a, const struct cluster_program *self, struct err *e)
+{
+	const struct slice p[] = { self->server, self->program, arena_printf(a, "%d", self->card_written) };
+
+	return db_tx_query(tx, a, "INSERT INTO card_format_kept (format, until) SELECT card_written, now() FROM member_program "
+	    "WHERE server = $1 AND program = $2 AND card_written <> $3::integer "
+	    "ON CONFLICT (format) DO UPDATE SET until = excluded.until", p, 3, NULL, e);
+}
+
+int
 programs_put(struct db_tx *tx, struct arena *a, const struct cluster_program *self, struct err *e)
 {
 	const struct slice p[] = {
@@ -72,6 +102,8 @@ programs_put(struct db_tx *tx, struct arena *a, const struct cluster_program *se
 		arena_printf(a, "%" PRId64, self->revision), arena_printf(a, "%" PRId64, self->refused), self->problem,
 	};
 
+	if (note_kept(tx, a, self, e) < 0)
+		return -1;
 	return db_tx_query(tx, a, "INSERT INTO member_program (server, program, version, pid, started, card_format, "
 	    "card_written, journal_format, journal_written, config_format, revision, refused, problem) VALUES ($1, $2, $3, "
 	    "$4::integer, to_timestamp($5::bigint), $6::integer, $7::integer, $8::integer, $9::integer, $10::integer, "
@@ -111,7 +143,9 @@ cluster_forget(struct db *d, struct arena *a, struct slice server, struct err *e
 	    "seen > now() - make_interval(secs => $2::integer) UNION ALL SELECT server FROM member_program "
 	    "WHERE server = $1 AND seen > now() - make_interval(secs => $2::integer)), "
 	    "a AS (DELETE FROM member WHERE server = $1 AND NOT EXISTS (SELECT FROM up) RETURNING 1), "
-	    "b AS (DELETE FROM member_program WHERE server = $1 AND NOT EXISTS (SELECT FROM up) RETURNING 1) "
+	    "b AS (DELETE FROM member_program WHERE server = $1 AND NOT EXISTS (SELECT FROM up) RETURNING card_written, seen), "
+	    "c AS (INSERT INTO card_format_kept (format, until) SELECT card_written, max(seen) FROM b GROUP BY card_written "
+	    "ON CONFLICT (format) DO UPDATE SET until = greatest(card_format_kept.until, excluded.until)) "
 	    "SELECT (SELECT count(*) FROM up), (SELECT count(*) FROM a) + (SELECT count(*) FROM b)", p, 2, &rows, e) < 0)
 		return -1;
 	if (db_int(rows, 0, 0, 0) > 0)
@@ -119,7 +153,8 @@ cluster_forget(struct db *d, struct arena *a, struct slice server, struct err *e
 	return db_int(rows, 0, 1, 0) > 0 ? 0 : err_set(e, ERR_NOT_FOUND, "no server %.*s is known", SLICE_FMT(server));
 }
 
-/* ---- the copy: {"programs": [{"server": "gw1", "program": "card-1", "card": [2, 1], "journal": [2, 1], "config": 1}]} */
+/* ---- the copy: {"programs": [{"server": "gw1", "program": "card-1", "card": [2, 1], "journal": [2, 1], "config": 1}],
+ * "kept": [1]} */
 
 static void
 put_text(struct buf *b, struct slice text)
@@ -136,10 +171,12 @@ put_text(struct buf *b, struct slice text)
 }
 
 void
-programs_copy(struct buf *b, const struct cluster_program *all, size_t n)
+programs_copy(struct buf *b, const struct programs_known *k)
 {
+	const struct cluster_program *all = k->programs;
+
 	buf_puts(b, "{\"programs\": [");
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < k->n; i++) {
 		buf_puts(b, i == 0 ? "\n{\"server\": " : ",\n{\"server\": ");
 		put_text(b, all[i].server);
 		buf_puts(b, ", \"program\": ");
@@ -147,7 +184,10 @@ programs_copy(struct buf *b, const struct cluster_program *all, size_t n)
 		buf_printf(b, ", \"card\": [%d, %d], \"journal\": [%d, %d], \"config\": %d}", all[i].card_format,
 		    all[i].card_written, all[i].journal_format, all[i].journal_written, all[i].config_format);
 	}
-	buf_puts(b, "\n]}\n");
+	buf_puts(b, "\n], \"kept\": [");
+	for (size_t i = 0; i < k->nkept; i++)
+		buf_printf(b, i == 0 ? "%d" : ", %d", k->kept[i].format);
+	buf_puts(b, "]}\n");
 }
 
 static int
@@ -166,15 +206,20 @@ take_one(json_t *o, struct arena *a, struct cluster_program *p)
 }
 
 static int
-take_copy(json_t *list, struct arena *a, struct cluster_program **out, size_t *n)
+take_copy(json_t *whole, struct arena *a, struct programs_known *out)
 {
-	*n = json_array_size(list);
-	*out = arena_alloc(a, (*n + 1) * sizeof **out);
-	if (*out == NULL || !json_is_array(list))
+	json_t *list = json_object_get(whole, "programs"), *kept = json_object_get(whole, "kept");
+
+	*out = (struct programs_known){ .n = json_array_size(list), .nkept = json_array_size(kept) };
+	out->programs = arena_alloc(a, (out->n + 1) * sizeof *out->programs);
+	out->kept = arena_alloc(a, (out->nkept + 1) * sizeof *out->kept);
+	if (out->programs == NULL || out->kept == NULL || !json_is_array(list) || !json_is_array(kept))
 		return -1;
-	for (size_t i = 0; i < *n; i++)
-		if (take_one(json_array_get(list, i), a, &(*out)[i]) < 0)
+	for (size_t i = 0; i < out->n; i++)
+		if (take_one(json_array_get(list, i), a, &out->programs[i]) < 0)
 			return -1;
+	for (size_t i = 0; i < out->nkept; i++)
+		out->kept[i] = (struct cluster_kept){ (int)json_integer_value(json_array_get(kept, i)), -1 };
 	return 0;
 }
 
@@ -186,7 +231,7 @@ copy_path(const char *state, char out[PATH_MAX], struct err *e)
 }
 
 int
-programs_read_copy(const char *state, struct arena *a, struct cluster_program **out, size_t *n, struct err *e)
+programs_read_copy(const char *state, struct arena *a, struct programs_known *out, struct err *e)
 {
 	char path[PATH_MAX];
 
@@ -197,7 +242,7 @@ programs_read_copy(const char *state, struct arena *a, struct cluster_program **
 		return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_CONFIG, "%s: %s", path, strerror(errno));
 	json_t *whole = json_loadf(f, JSON_REJECT_DUPLICATES, NULL);
 	fclose(f);
-	int done = take_copy(json_object_get(whole, "programs"), a, out, n);
+	int done = take_copy(whole, a, out);
 	json_decref(whole);
 	return done == 0 ? 0 : err_set(e, ERR_CONFIG, "%s is no list of programs", path);
 }

@@ -1,8 +1,10 @@
 /* The configuration: export, check, diff, import, log, rollback, edit. */
 #include "ctl.h"
 
+#include "cluster.h"
 #include "conv.h"
 #include "edit.h"
+#include "formats.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -204,6 +206,22 @@ say_published(struct ctl *c, int64_t revision, bool published)
 		    "revision %" PRId64 " says the same; nothing was published\n", revision);
 }
 
+/* Who would not take a document of this version's format (mission 5.3). NULL: everybody would, or nobody can tell. */
+static const struct cluster_program *
+who_cannot_read(struct ctl *c)
+{
+	struct cluster_program *all;
+	struct err ignored = { 0 };
+	size_t n;
+
+	if (cluster_programs(c->db, c->a, &all, &n, &ignored) < 0)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		if (all[i].config_format < FORMAT_CONFIG)
+			return &all[i];
+	return NULL;
+}
+
 static enum ctl_exit
 publish(struct ctl *c, const char *name, struct slice json, const struct publishing *p)
 {
@@ -222,6 +240,11 @@ publish(struct ctl *c, const char *name, struct slice json, const struct publish
 		say_published(c, now.id, false);
 		return CTL_OK;
 	}
+	const struct cluster_program *old = who_cannot_read(c);
+	if (old != NULL)
+		return ctl_complain(c, "%.*s (%.*s) reads configuration formats up to %d, and this would be %d: publish with its "
+		    "version, upgrade it, or `sosigwctl cluster forget` it. Nothing was published", SLICE_FMT(old->server),
+		    SLICE_FMT(old->program), old->config_format, FORMAT_CONFIG);
 	int64_t base = p->base >= 0 ? p->base : now.id;
 	struct slice comment = p->comment == NULL ? S("") : slice_of(p->comment);
 	if (conf_publish(c->db, json, base, author(c, p), comment, &revision, NULL, &e) == 0) {
@@ -395,14 +418,43 @@ ctl_config_diff(struct ctl *c, int argc, char **argv)
 	return different < 0 ? CTL_FAILED : different > 0 ? CTL_CONFLICT : CTL_OK;
 }
 
+/* How a revision fares in the programs that are up. */
+struct fate {
+	size_t used, refused;
+	struct slice problem;
+};
+
+static struct fate
+fate_of(int64_t revision, const struct cluster_program *all, size_t n)
+{
+	struct fate f = { 0 };
+
+	for (size_t i = 0; i < n; i++) {
+		bool up = all[i].age < CLUSTER_UP;
+		f.used += up && all[i].revision == revision;
+		if (!up || all[i].refused != revision)
+			continue;
+		f.refused++;
+		f.problem = all[i].problem;
+	}
+	return f;
+}
+
 static void
-put_revision(struct ctl *c, const struct conf_revision *r, bool first)
+put_revision(struct ctl *c, const struct conf_revision *r, const struct fate *f, bool first)
 {
 	if (!c->json) {
 		fprintf(c->out, "%8" PRId64 "  %.*s  ", r->id, SLICE_FMT(r->created));
 		ctl_put_text(c->out, r->author);
 		fputs("  ", c->out);
 		ctl_put_text(c->out, r->comment);
+		if (f->used > 0)
+			fprintf(c->out, "  [used by %zu]", f->used);
+		if (f->refused > 0) {
+			fprintf(c->out, "  [NOT USED by %zu: ", f->refused);
+			ctl_put_text(c->out, f->problem);
+			fputc(']', c->out);
+		}
 		fputc('\n', c->out);
 		return;
 	}
@@ -412,6 +464,8 @@ put_revision(struct ctl *c, const struct conf_revision *r, bool first)
 	ctl_put_json(c->out, r->author);
 	fputs(", \"comment\": ", c->out);
 	ctl_put_json(c->out, r->comment);
+	fprintf(c->out, ", \"used_by\": %zu, \"refused_by\": %zu, \"problem\": ", f->used, f->refused);
+	ctl_put_json(c->out, f->problem);
 	fputc('}', c->out);
 }
 
@@ -420,9 +474,10 @@ ctl_config_log(struct ctl *c, int argc, char **argv)
 {
 	static const struct option known[] = { { "most", required_argument, NULL, 'm' }, { NULL, 0, NULL, 0 } };
 	struct conf_revision *list;
-	struct err e = { 0 };
+	struct cluster_program *programs;
+	struct err e = { 0 }, ignored = { 0 };
 	int64_t most = 20;
-	size_t n;
+	size_t n, nprograms;
 	int o;
 
 	optind = 0;
@@ -437,8 +492,12 @@ ctl_config_log(struct ctl *c, int argc, char **argv)
 	if (conf_history(c->db, c->a, (unsigned)most, &list, &n, &e) < 0)
 		return ctl_failed(c, "reading the revisions", &e);
 	fputs(c->json ? "[" : "", c->out);
-	for (size_t i = 0; i < n; i++)
-		put_revision(c, &list[i], i == 0);
+	if (cluster_programs(c->db, c->a, &programs, &nprograms, &ignored) < 0)
+		nprograms = 0;		/* the history is told all the same */
+	for (size_t i = 0; i < n; i++) {
+		const struct fate f = fate_of(list[i].id, programs, nprograms);
+		put_revision(c, &list[i], &f, i == 0);
+	}
 	fputs(c->json ? "]\n" : n == 0 ? "no configuration has been published yet\n" : "", c->out);
 	return CTL_OK;
 }

@@ -263,8 +263,23 @@ class World:
 	def switch(self, command, name):
 		subprocess.run([SANDBOX, command, name, '--dir', self.folder], check=True, timeout=60)
 
+	def release(self, name, release):
+		"""The process goes on as that release (previous, current, next). What the sandbox says when it does not start, else ''."""
+		self.killed.add(name)
+		r = subprocess.run([SANDBOX, 'release', name, '--release', release, '--dir', self.folder], capture_output=True, text=True,
+		    check=False, timeout=120)
+		return r.stderr if r.returncode else ''
+
+	def members(self):
+		return json.loads(self.ctl('--json', 'cluster'))
+
+	def programs(self):
+		"""What every program of every server says of itself."""
+		return [{'server': m['server'], **p} for m in self.members() for p in m['programs']]
+
 	def database(self, command):
 		"""failover or rejoin, in a sandbox --standby."""
+		self.killed.update(d['name'] for d in self.sandbox['databases'])
 		subprocess.run([SANDBOX, command, '--dir', self.folder], check=True, timeout=120)
 
 	@contextlib.contextmanager

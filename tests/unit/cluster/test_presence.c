@@ -44,7 +44,7 @@ set_up(void **state)
 	snprintf(w->state, sizeof w->state, "/tmp/sosigw-members-XXXXXX");
 	assert_non_null(mkdtemp(w->state));
 	w->file = (struct conf_file){ .server = "gw1", .state = w->state };
-	pg_exec(pg, "DELETE FROM member; DELETE FROM member_program");
+	pg_exec(pg, "DELETE FROM member; DELETE FROM member_program; DELETE FROM card_format_kept");
 	atomic_store(&asked_to_end, 0);
 	*state = w;
 	return 0;
@@ -158,7 +158,7 @@ a_refusal_says_who_is_in_the_way_and_what_to_do(void **state)
 	them[1].age = 6 * 3600;
 	assert_err(ERR_CONFIG, formats_check(&self, them, 2, &w->e), &w->e);
 	assert_string_equal(w->e.detail, "gw7 (housekeeper, seen 21600 s ago) reads card formats up to 1, this program reads 2 to 3: "
-	    "use a version in between first; if it is gone for good: sosigwctl cluster forget gw7 (or wait 18.0 h)");
+	    "use a version in between first; if it is gone for good: sosigwctl cluster forget gw7 (or wait 19.0 h)");
 	err_clear(&w->e);
 	them[1].card_format = them[1].card_written = 4;
 	them[1].age = -1;
@@ -213,9 +213,9 @@ who_has_not_been_seen_for_a_day_counts_no_more(void **state)
 
 	other(w, "gw2", "proxy-1", FORMAT_CARD - 1, FORMAT_CARD - 1, FORMAT_JOURNAL - 1, FORMAT_JOURNAL - 1);
 	other(w, "gw3", "proxy-1", FORMAT_CARD + 7, FORMAT_CARD + 7, FORMAT_JOURNAL, FORMAT_JOURNAL);
-	pg_exec(pg, "UPDATE member_program SET seen = now() - interval '23 hours'");
+	pg_exec(pg, "UPDATE member_program SET seen = now() - interval '24 hours'");
 	assert_false(appears(w, "proxy-1", false));
-	pg_exec(pg, "UPDATE member_program SET seen = now() - interval '25 hours'");
+	pg_exec(pg, "UPDATE member_program SET seen = now() - interval '26 hours'");
 	assert_true(appears(w, "proxy-1", false));
 	assert_int_equal(w->card, FORMAT_CARD);
 }
@@ -235,6 +235,39 @@ beside_one_that_is_too_far_it_does_not_start(void **state)
 	other(w, "gw2", "card-2", FORMAT_CARD + 1, FORMAT_CARD, FORMAT_JOURNAL, FORMAT_JOURNAL);
 	assert_true(appears(w, "proxy-1", false));
 	assert_int_equal(w->card, FORMAT_CARD);
+}
+
+/* Two upgrades within the life of a card: the cards of the first format are still there. */
+static void
+while_cards_may_be_there_that_it_cannot_read_it_does_not_start(void **state)
+{
+	struct world *w = *state;
+
+	/* a program of the version before goes on as this one: its cards are read */
+	other(w, "gw1", "proxy-1", FORMAT_CARD - 1, FORMAT_CARD - 1, FORMAT_JOURNAL, FORMAT_JOURNAL);
+	assert_true(appears(w, "proxy-1", false));
+	vanishes(w);
+	assert_int_equal(count("SELECT format FROM card_format_kept WHERE until > now() - interval '1 minute'"), FORMAT_CARD - 1);
+	/* nobody is in the way, but what was written two versions ago is */
+	pg_exec(pg, "UPDATE card_format_kept SET format = format - 1, until = now() - interval '10 hours'");
+	assert_false(appears(w, "proxy-1", false));
+	assert_string_equal(w->e.detail, "cards of format 0 may still be in use, this program reads 1 to 2: use a version in between "
+	    "until they have ended, which takes 15.0 h");
+	pg_exec(pg, "UPDATE card_format_kept SET until = now() - interval '26 hours'");
+	assert_true(appears(w, "proxy-1", false));
+	vanishes(w);
+	/* nor does it help to forget who wrote it */
+	other(w, "gw2", "proxy-1", FORMAT_CARD - 2, FORMAT_CARD - 2, FORMAT_JOURNAL, FORMAT_JOURNAL);
+	pg_exec(pg, "UPDATE member_program SET seen = now() - interval '1 hour' WHERE server = 'gw2'");
+	assert_ok(cluster_forget(w->d, w->a, S("gw2"), &w->e), &w->e);
+	assert_false(appears(w, "proxy-1", false));
+	/* with the database away the copy says it */
+	FILE *f = fopen(arena_printf(w->a, "%s/members.json", w->state).p, "w");
+	fprintf(f, "{\"programs\": [], \"kept\": [%d, %d]}", FORMAT_CARD, FORMAT_CARD - 2);
+	fclose(f);
+	pg_kill(pg);
+	assert_false(appears(w, "proxy-1", false));
+	assert_int_equal(w->e.kind, ERR_CONFIG);
 }
 
 static void
@@ -300,7 +333,7 @@ with_the_database_away_the_copy_decides(void **state)
 	other(w, "gw2", "proxy-1", FORMAT_CARD, FORMAT_CARD - 1, FORMAT_JOURNAL, FORMAT_JOURNAL - 1);
 	FILE *f = fopen(arena_printf(w->a, "%s/members.json", w->state).p, "w");
 	fprintf(f, "{\"programs\": [{\"server\": \"gw2\", \"program\": \"proxy-1\", \"card\": [%d, %d], \"journal\": [%d, %d], "
-	    "\"config\": 1}]}", FORMAT_CARD, FORMAT_CARD - 1, FORMAT_JOURNAL, FORMAT_JOURNAL - 1);
+	    "\"config\": 1}], \"kept\": []}", FORMAT_CARD, FORMAT_CARD - 1, FORMAT_JOURNAL, FORMAT_JOURNAL - 1);
 	fclose(f);
 	pg_kill(pg);
 	assert_true(appears(w, "proxy-1", false));
@@ -313,7 +346,7 @@ with_the_database_away_the_copy_decides(void **state)
 
 	f = fopen(arena_printf(w->a, "%s/members.json", w->state).p, "w");
 	fprintf(f, "{\"programs\": [{\"server\": \"gw2\", \"program\": \"proxy-1\", \"card\": [%d, %d], \"journal\": [1, 1], "
-	    "\"config\": 1}]}", FORMAT_CARD + 2, FORMAT_CARD + 1);
+	    "\"config\": 1}], \"kept\": []}", FORMAT_CARD + 2, FORMAT_CARD + 1);
 	fclose(f);
 	pg_kill(pg);
 	assert_false(appears(w, "proxy-1", false));
@@ -324,7 +357,7 @@ static void
 a_spoilt_copy_or_none_makes_it_write_the_oldest(void **state)
 {
 	struct world *w = *state;
-	static const char *const copies[] = { NULL, "", "{}", "[]", "{\"programs\": [{}]}", "{\"programs\": [", "{\"programs\": {}}" };
+	static const char *const copies[] = { NULL, "", "{}", "[]", "{\"programs\": [{}]}", "{\"programs\": [", "{\"programs\": {}}", "{\"programs\": []}" };
 
 	pg_kill(pg);
 	for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
@@ -411,6 +444,7 @@ main(void)
 		T(it_writes_the_format_before_until_the_last_one_reads_its_own),
 		T(who_has_not_been_seen_for_a_day_counts_no_more),
 		T(beside_one_that_is_too_far_it_does_not_start),
+		T(while_cards_may_be_there_that_it_cannot_read_it_does_not_start),
 		T(what_its_predecessor_wrote_must_be_read),
 		T(one_that_begins_at_the_same_moment_is_waited_for),
 		T(with_the_database_away_the_copy_decides),

@@ -11,8 +11,7 @@ set_up(void **state)
 	struct world *w = world_new();
 
 	pg_exec(pg, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
-	pg_file(pg, "schema/001-config.sql");
-	pg_file(pg, "schema/006-member-journal.sql");
+	pg_schema(pg);
 	*state = w;
 	return 0;
 }
@@ -170,7 +169,7 @@ history_and_rollback(void **state)
 	assert_exit(0, run(w, "config", "log", NULL));
 	assert_said(w->out, "me  a \"b\"?[1m\n");
 	assert_exit(0, run(w, "config", "log", "--json", NULL));
-	assert_said(w->out, "\"author\": \"me\", \"comment\": \"a \\\"b\\\"\\u001b[1m\"}]\n");
+	assert_said(w->out, "\"author\": \"me\", \"comment\": \"a \\\"b\\\"\\u001b[1m\", \"used_by\": 0, ");
 }
 
 /* An editor that does what the shell line says to the file $1. */
@@ -264,13 +263,96 @@ servers_are_listed_with_their_state(void **state)
 	assert_exit(0, run(w, "cluster", NULL));
 	assert_said(w->out, "gw1 zone a up, seen ");
 	assert_said(w->out, "gw2 zone - AWAY, seen ");
-	assert_said(w->out, " configuration 1, journals 12.3 MB on a disk that is 96 % full: FULL, NOTHING IS FORWARDED\n");
+	assert_said(w->out, " configuration 1, running for 0 s, journals 12.3 MB on a disk that is 96 % full: FULL, NOTHING IS FORWARDED\n");
 	assert_null(strstr(w->out, "gw3"));
 	assert_exit(0, run(w, "cluster", "--json", NULL));
 	assert_said(w->out, "[{\"server\": \"gw1\", \"zone\": \"a\", \"version\": \"0.1.0\", \"up\": true, ");
 	assert_said(w->out, "\"journal_bytes\": null, \"journal_disk_percent\": null, \"journal_level\": null},\n");
 	assert_said(w->out, "\"journal_bytes\": 12345678, \"journal_disk_percent\": 96, \"journal_level\": \"stop\"}]\n");
 	assert_said(w->out, ",\n {\"server\": \"gw2\", \"zone\": null, \"version\": \"0.1.0\", \"up\": false, ");
+	assert_said(w->out, "\"programs\": [], \"journal_bytes\": null, ");
+}
+
+/* server, program, seconds since it was seen, card format read and written, configuration used and refused. */
+#define PROGRAM(server, program, age, card, written, used, refused, problem) pg_exec(pg, "INSERT INTO member_program VALUES ('" \
+	server "', '" program "', '0.1.0', 77, now() - interval '2 hours', now() - interval '" age "', " card ", " written \
+	", 2, 2, 1, " used ", " refused ", '" problem "')")
+
+static void
+programs_are_listed_with_what_they_read_write_and_use(void **state)
+{
+	struct world *w = *state;
+
+	pg_exec(pg, "INSERT INTO member VALUES ('gw1', 'a', '0.1.0', now() - interval '73 hours', now(), 7, 0.5, 2, 2, 1)");
+	PROGRAM("gw1", "card-1", "0 s", "2", "1", "7", "8", "clients[0].id: given twice \x1b[1m");
+	PROGRAM("gw1", "proxy-1", "0 s", "2", "1", "7", "0", "");
+	PROGRAM("gw3", "proxy-1", "3 hours", "1", "1", "6", "0", "");
+	PROGRAM("gw4", "proxy-1", "26 hours", "1", "1", "6", "0", "");
+	assert_exit(0, run(w, "cluster", NULL));
+	assert_said(w->out, "gw1 zone a up, seen ");
+	assert_said(w->out, ", configuration 7, load 0.50, formats card 2 journal 2 configuration 1, running for 3 d\n    card-1 up, seen ");
+	assert_said(w->out, " ago, version 0.1.0, configuration 7, reads card 2 journal 2, writes card 1 journal 2\n"
+	    "        configuration 8 is NOT USED: clients[0].id: given twice ?[1m\n    proxy-1 up, seen ");
+	assert_said(w->out, "gw3 zone - AWAY, no housekeeper was seen within a day\n    proxy-1 AWAY, seen 3 h ago, ");
+	assert_said(w->out, "\ncard format 2 is not written yet: gw3 (proxy-1) reads 1 at most; it is away and counts for another 22 h\n");
+	assert_null(strstr(w->out, "gw4"));
+	assert_null(strstr(w->out, "journal format"));
+	assert_exit(0, run(w, "cluster", "--json", NULL));
+	assert_said(w->out, "\"programs\": [\n  {\"program\": \"card-1\", \"version\": \"0.1.0\", \"up\": true, \"pid\": 77, ");
+	assert_said(w->out, "\"revision\": 7, \"refused\": 8, \"problem\": \"clients[0].id: given twice \\u001b[1m\", "
+	    "\"card_format\": 2, \"card_written\": 1, \"journal_format\": 2, \"journal_written\": 2, \"config_format\": 1},\n  {");
+	assert_said(w->out, "\"uptime\": 26");	/* 262800 or so */
+	assert_exit(2, run(w, "cluster", "gw1", NULL));
+}
+
+static void
+a_server_that_is_gone_can_be_forgotten(void **state)
+{
+	struct world *w = *state;
+
+	PROGRAM("gw1", "proxy-1", "0 s", "2", "2", "7", "0", "");
+	PROGRAM("gw3", "proxy-1", "3 hours", "1", "1", "6", "0", "");
+	assert_exit(2, run(w, "cluster", "forget", NULL));
+	assert_said(w->errs, "usage: sosigwctl cluster forget SERVER");
+	assert_exit(3, run(w, "cluster", "forget", "gw1", NULL));
+	assert_said(w->errs, "gw1 is up");
+	assert_exit(1, run(w, "cluster", "forget", "gw9", NULL));
+	assert_exit(0, run(w, "cluster", "forget", "gw3", NULL));
+	assert_string_equal(w->out, "gw3 is forgotten\n");
+	assert_exit(0, run(w, "cluster", NULL));
+	assert_null(strstr(w->out, "gw3"));
+	assert_null(strstr(w->out, "not written yet"));
+}
+
+static void
+the_log_tells_who_uses_a_revision_and_who_does_not(void **state)
+{
+	struct world *w = *state;
+
+	assert_exit(0, run(w, "config", "import", put(w, "1.json", DOC(1)), NULL));
+	PROGRAM("gw1", "proxy-1", "0 s", "2", "2", "1", "2", "language: must be \"da\" or \"en\"");
+	PROGRAM("gw1", "proxy-2", "0 s", "2", "2", "1", "2", "language: must be \"da\" or \"en\"");
+	PROGRAM("gw2", "proxy-1", "2 minutes", "2", "2", "1", "0", "");
+	pg_exec(pg, "INSERT INTO config_revision VALUES (2, now(), 'eve', '', '{}')");
+	assert_exit(0, run(w, "config", "log", NULL));
+	assert_said(w->out, "  eve  -  [NOT USED by 2: language: must be \"da\" or \"en\"]\n");
+	assert_said(w->out, "  [used by 2]\n");
+	assert_exit(0, run(w, "config", "log", "--json", NULL));
+	assert_said(w->out, "\"comment\": \"\", \"used_by\": 0, \"refused_by\": 2, \"problem\": \"language: must be \\\"da\\\" or \\\"en\\\"\"},\n");
+	assert_said(w->out, "\"used_by\": 2, \"refused_by\": 0, \"problem\": null}]\n");
+}
+
+static void
+what_a_server_could_not_read_is_not_published(void **state)
+{
+	struct world *w = *state;
+
+	PROGRAM("gw2", "proxy-1", "2 hours", "2", "2", "1", "0", "");
+	pg_exec(pg, "UPDATE member_program SET config_format = 0");
+	assert_exit(1, run(w, "config", "import", put(w, "1.json", DOC(1)), NULL));
+	assert_said(w->errs, "gw2 (proxy-1) reads configuration formats up to 0, and this would be 1");
+	assert_exit(0, run(w, "cluster", "forget", "gw2", NULL));
+	assert_exit(0, run(w, "config", "import", put(w, "1.json", DOC(1)), NULL));
 }
 
 static void
@@ -356,6 +438,10 @@ main(void)
 		T(an_edit_that_cannot_be_published_is_kept),
 		T(a_database_without_room_is_told),
 		T(servers_are_listed_with_their_state),
+		T(programs_are_listed_with_what_they_read_write_and_use),
+		T(a_server_that_is_gone_can_be_forgotten),
+		T(the_log_tells_who_uses_a_revision_and_who_does_not),
+		T(what_a_server_could_not_read_is_not_published),
 		T(the_schema_is_brought_up),
 		T(secrets_and_keys_are_fresh_and_fit),
 		T(a_card_is_shown),

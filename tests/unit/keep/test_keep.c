@@ -46,7 +46,7 @@ set_up(void **state)
 	server_set(&w->server, 0, (struct page){ "/one", 200, ca_list_der(w->a, crl), NULL, 0, 0 });
 	X509_CRL_free(crl);
 	pg_exec(pg, "DELETE FROM audit_journal; DELETE FROM audit_record; DELETE FROM audit_event; DELETE FROM audit_dropped; "
-	    "DELETE FROM audit_cut; DELETE FROM member; DELETE FROM member_program; "
+	    "DELETE FROM audit_cut; DELETE FROM member; DELETE FROM member_program; DELETE FROM card_format_kept; "
 	    "DELETE FROM config_revision");
 	w->file = (struct conf_file){ .server = "gw1", .zone = "a", .database = pg_conninfo(pg), .journal = w->dir,
 		.state = w->dir, .cache_keys = path(w, "no.keys"), .journal_warn = 100, .journal_stop = 100 };
