@@ -175,18 +175,36 @@ same_system(struct slice a, struct slice b)
 }
 
 static void
-check_system_key(struct build *b, const struct at *at, const struct conf_system_key *all, size_t i)
+check_key(struct build *b, const struct at *at, const struct conf_system_key *k)
 {
-	const struct conf_system_key *k = &all[i];
-	const struct at certificate = { at, "certificate_file", 0 }, system = { at, "system", 0 };
+	const struct at certificate = { at, "certificate_file", 0 };
 
 	if ((k->key_file != NULL) + (k->pkcs12_file != NULL) + (k->pkcs11 != NULL) != 1)
 		problem(b->p, at, "needs exactly one of key_file, pkcs12_file and pkcs11");
 	if (k->certificate_file == NULL && k->pkcs12_file == NULL)
 		problem(b->p, &certificate, "is missing: only a pkcs12_file holds the certificate itself");
+}
+
+static void
+check_system_key(struct build *b, const struct at *at, const struct conf_system_key *all, size_t i)
+{
+	const struct conf_system_key *k = &all[i];
+	const struct at system = { at, "system", 0 };
+
+	check_key(b, at, k);
 	for (size_t j = 0; j < i; j++)
 		if (same_system(all[j].system, k->system))
 			problem(b->p, &system, "is that of system_keys[%zu] too", j);
+}
+
+static struct conf_system_key
+read_key(struct build *b, json_t *k)
+{
+	return (struct conf_system_key){
+		.system = text(b, k, "system"), .certificate_file = cstr(b, k, "certificate_file"),
+		.key_file = cstr(b, k, "key_file"), .pkcs12_file = cstr(b, k, "pkcs12_file"),
+		.pkcs11 = cstr(b, k, "pkcs11"), .password_file = cstr(b, k, "password_file"),
+	};
 }
 
 static const struct conf_system_key *
@@ -199,12 +217,35 @@ read_system_keys(struct build *b, const struct at *organisation, json_t *o, size
 	for (size_t i = 0; out != NULL && i < json_array_size(list); i++) {
 		json_t *k = json_array_get(list, i);
 		const struct at up = { organisation, "system_keys", 0 }, at = { &up, NULL, i };
-		out[i] = (struct conf_system_key){
-			.system = text(b, k, "system"), .certificate_file = cstr(b, k, "certificate_file"),
-			.key_file = cstr(b, k, "key_file"), .pkcs12_file = cstr(b, k, "pkcs12_file"),
-			.pkcs11 = cstr(b, k, "pkcs11"), .password_file = cstr(b, k, "password_file"),
-		};
+		out[i] = read_key(b, k);
 		check_system_key(b, &at, out, i);
+		*n = i + 1;
+	}
+	return out;
+}
+
+static const struct conf_idp *
+read_idps(struct build *b, const struct at *organisation, json_t *o, size_t *n)
+{
+	json_t *list = json_object_get(o, "identity_providers");
+	struct conf_idp *out = room(b, json_array_size(list), sizeof *out);
+
+	*n = 0;
+	for (size_t i = 0; out != NULL && i < json_array_size(list); i++) {
+		json_t *p = json_array_get(list, i);
+		const struct at up = { organisation, "identity_providers", 0 }, at = { &up, NULL, i };
+		const struct at certs = { &at, "certificates", 0 }, issuer = { &at, "issuer", 0 };
+		out[i] = (struct conf_idp){
+			.name = text(b, p, "name"), .url = text(b, p, "url"), .issuer = text(b, p, "issuer"),
+			.audience = text(b, p, "audience"), .key = read_key(b, p),
+		};
+		out[i].certificates = certificates(b, &at, p, "certificates", &out[i].ncertificates);
+		if (out[i].ncertificates == 0)
+			problem(b->p, &certs, "is empty: without one no answer can be believed");
+		check_key(b, &at, &out[i].key);
+		for (size_t j = 0; j < i; j++)
+			if (slice_eq(out[j].issuer, out[i].issuer))
+				problem(b->p, &issuer, "is that of identity_providers[%zu] too", j);
 		*n = i + 1;
 	}
 	return out;
@@ -227,6 +268,7 @@ read_organisations(struct build *b, json_t *list)
 			.check_cvr = flag(o, "check_cvr"),
 		};
 		out[i].system_keys = read_system_keys(b, &at, o, &out[i].nsystem_keys);
+		out[i].idps = read_idps(b, &at, o, &out[i].nidps);
 		b->c->norganisations = i + 1;
 	}
 	b->c->organisations = out;

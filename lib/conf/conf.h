@@ -46,6 +46,15 @@ struct conf_system_key {
 	const char *pkcs11;		/* "pkcs11:..." */
 	const char *password_file;	/* of a file that is encrypted, or the token's PIN; NULL: none */
 };
+/* Where users can log in instead of signing: an identity provider of the organisation's, OIOSAML. */
+struct conf_idp {
+	struct slice name;		/* as its users know it */
+	struct slice url;		/* of its single sign-on, HTTP-Redirect */
+	struct slice issuer, audience;	/* its entity id, and ours there */
+	const struct slice *certificates;	/* PEM: it signs its answers with one of these */
+	size_t ncertificates;
+	struct conf_system_key key;	/* that its bootstrap tokens are bound to, and that signs what is sent to it and to the STS */
+};
 struct conf_organisation {
 	struct slice id, name, cvr;
 	bool pass_signed;		/* signed cards and level 2 always pass (design 4.4); default false: the tender's rule */
@@ -54,6 +63,7 @@ struct conf_organisation {
 	bool session_ids;		/* cards are found by an unguessable id, not by NameID (mission 1.3) */
 	bool check_cvr;			/* default true: the signer's CVR is the card's care provider */
 	const struct conf_system_key *system_keys;	size_t nsystem_keys;
+	const struct conf_idp *idps;	size_t nidps;
 };
 enum conf_auth { CONF_AUTH_SECRET, CONF_AUTH_ADDRESS, CONF_AUTH_CERTIFICATE };
 struct conf_client {

@@ -220,6 +220,19 @@ static const struct member system_key[] = {
 	T("password_file", OR_NULL, NULL, check_path),
 	LAST
 };
+static const struct member identity_provider[] = {
+	T("name", REQUIRED, NULL, check_name),
+	T("url", REQUIRED, NULL, check_url),
+	T("issuer", REQUIRED, NULL, check_name),
+	T("audience", REQUIRED, NULL, check_name),
+	LIST("certificates", check_pem),
+	T("certificate_file", OR_NULL, NULL, check_path),
+	T("key_file", OR_NULL, NULL, check_path),
+	T("pkcs12_file", OR_NULL, NULL, check_path),
+	T("pkcs11", OR_NULL, NULL, check_pkcs11),
+	T("password_file", OR_NULL, NULL, check_path),
+	LAST
+};
 static const struct member organisation[] = {
 	T("id", REQUIRED, NULL, check_id),
 	T("name", OPTIONAL, NULL, check_name),
@@ -230,6 +243,7 @@ static const struct member organisation[] = {
 	B("session_ids", false),
 	B("check_cvr", true),
 	MANY("system_keys", system_key),
+	MANY("identity_providers", identity_provider),
 	LAST
 };
 static const struct member client[] = {

@@ -59,6 +59,9 @@ struct slice dsig_digest(struct arena *a, enum dsig_hash hash, struct slice octe
 /* Is value (raw bytes) the RSA PKCS#1 v1.5 signature over octets by the key of that certificate, of 2048 to 8192 bits? */
 bool dsig_value_fits(const X509 *certificate, enum dsig_hash hash, struct slice octets, struct slice value);
 
+/* Makes such a value. ERR_INTERNAL. */
+int dsig_value_make(struct arena *a, EVP_PKEY *key, enum dsig_hash hash, struct slice octets, struct slice *value, struct err *e);
+
 /* The certificate (DER) in the card's KeyInfo, for finding out who claims to have signed; never a
  * reason to trust. Absent when there is none. */
 struct slice dsig_claimed_certificate(struct arena *a, struct slice card);

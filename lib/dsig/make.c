@@ -103,24 +103,6 @@ dsig_attach(struct arena *a, struct slice card, struct slice signed_info, struct
 	return 0;
 }
 
-static int
-sign(struct arena *a, struct slice octets, const struct dsig_algorithm *with, EVP_PKEY *key,
-    struct slice *value, struct err *e)
-{
-	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	size_t n = (size_t)EVP_PKEY_get_size(key);
-	unsigned char *out = arena_alloc(a, n);
-	bool done = ctx != NULL && out != NULL &&
-	    EVP_DigestSignInit_ex(ctx, NULL, with->evp, NULL, NULL, key, NULL) == 1 &&
-	    EVP_DigestSign(ctx, out, &n, (const unsigned char *)octets.p, octets.n) == 1;
-
-	EVP_MD_CTX_free(ctx);
-	if (!done)
-		return err_set(e, ERR_INTERNAL, "signing");
-	*value = (struct slice){ (const char *)out, n };
-	return 0;
-}
-
 int
 dsig_sign(struct arena *a, struct slice card, enum dsig_hash hash, EVP_PKEY *key,
     X509 *certificate, struct slice *out, struct err *e)
@@ -128,7 +110,7 @@ dsig_sign(struct arena *a, struct slice card, enum dsig_hash hash, EVP_PKEY *key
 	struct slice signed_info = { 0 }, value = { 0 };
 
 	if (dsig_prepare(a, card, hash, &signed_info, e) < 0 ||
-	    sign(a, signed_info, dsig_algorithm(hash), key, &value, e) < 0)
+	    dsig_value_make(a, key, hash, signed_info, &value, e) < 0)
 		return -1;
 	return dsig_attach(a, card, signed_info, value, certificate, out, e);
 }

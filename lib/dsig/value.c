@@ -64,3 +64,21 @@ dsig_value_fits(const X509 *certificate, enum dsig_hash hash, struct slice octet
 	ERR_clear_error();
 	return fits;
 }
+
+int
+dsig_value_make(struct arena *a, EVP_PKEY *key, enum dsig_hash hash, struct slice octets, struct slice *value, struct err *e)
+{
+	const struct dsig_algorithm *with = dsig_algorithm(hash);
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	size_t n = (size_t)EVP_PKEY_get_size(key);
+	unsigned char *out = arena_alloc(a, n);
+	bool done = with != NULL && ctx != NULL && out != NULL &&
+	    EVP_DigestSignInit_ex(ctx, NULL, with->evp, NULL, NULL, key, NULL) == 1 &&
+	    EVP_DigestSign(ctx, out, &n, (const unsigned char *)octets.p, octets.n) == 1;
+
+	EVP_MD_CTX_free(ctx);
+	if (!done)
+		return err_set(e, ERR_INTERNAL, "signing");
+	*value = (struct slice){ (const char *)out, n };
+	return 0;
+}

@@ -18,8 +18,8 @@ read_token(struct visit *v, struct slice *link)
 	return 0;
 }
 
-static int
-check_origin(struct visit *v)
+int
+answer_check_origin(struct visit *v)
 {
 	struct edge_call *c = &v->call;
 	struct slice host = req_param(c->req, "HTTP_HOST");
@@ -48,7 +48,7 @@ read_post(struct visit *v)
 		return -1;
 	if (v->page == NULL)
 		return err_set(&c->err, ERR_BROWSER_OTHER, "an answer to a page that nobody has opened");
-	if (check_origin(v) < 0)
+	if (answer_check_origin(v) < 0)
 		return -1;
 	if (!visit_is_same_browser(v))
 		return err_set(&c->err, ERR_BROWSER_OTHER, "the cookie is not that of the page");
@@ -64,8 +64,8 @@ check_time(struct visit *v)
 	    err_set(&v->call.err, ERR_ANSWER_LATE, "awaited until %lld", (long long)v->page->until);
 }
 
-static int
-take(struct visit *v, enum cards_taken how)
+int
+answer_take(struct visit *v, enum cards_taken how)
 {
 	struct edge_call *c = &v->call;
 	struct err failed = { .kind = ERR_NONE };
@@ -92,8 +92,8 @@ complete(struct visit *v, const struct cards_order *order)
 }
 
 /* The user may mend it, or the STS come back: the page again, awaiting another answer, as long as the order stands. */
-static int
-let_try_again(struct visit *v)
+int
+answer_let_try_again(struct visit *v)
 {
 	struct edge_call *c = &v->call;
 	struct err why = c->err, failed = { .kind = ERR_NONE };
@@ -112,8 +112,8 @@ let_try_again(struct visit *v)
 	return -1;
 }
 
-static int
-say_signed(struct visit *v)
+int
+answer_say_signed(struct visit *v)
 {
 	struct edge_call *c = &v->call;
 	struct cards_user u = visit_user(v);
@@ -131,9 +131,9 @@ sign_answer(struct visit *v)
 	struct cards_order *order;
 
 	if (read_post(v) < 0 || visit_order(v, &order) < 0 || check_time(v) < 0 || edge_audit_open(&v->call) < 0 ||
-	    take(v, CARDS_ANSWERED) < 0)
+	    answer_take(v, CARDS_ANSWERED) < 0)
 		return -1;
-	return complete(v, order) == 0 ? say_signed(v) : let_try_again(v);
+	return complete(v, order) == 0 ? answer_say_signed(v) : answer_let_try_again(v);
 }
 
 int
@@ -165,7 +165,7 @@ sign_cancel(struct visit *v)
 	struct edge_call *c = &v->call;
 	struct cards_user u;
 
-	if (read_post(v) < 0 || edge_audit_open(c) < 0 || take(v, CARDS_CANCELLED) < 0)
+	if (read_post(v) < 0 || edge_audit_open(c) < 0 || answer_take(v, CARDS_CANCELLED) < 0)
 		return -1;
 	u = visit_user(v);
 	if (cards_withdraw(v->sign->signing->cards, c->arena, &u, v->link->order, &c->err) < 0)

@@ -4,6 +4,7 @@
 
 #include "html.h"
 
+struct sign_idp { struct slice name; struct html_url address; };
 struct sign_page {
 	bool danish;
 	struct html_url other_language;
@@ -15,7 +16,16 @@ struct sign_page {
 	bool refused;			/* the last answer was */
 	struct slice refusal, advice, said;	/* why, what to do, and the words of the STS */
 	struct slice request_id;	/* of the refusal */
+	bool elsewhere;			/* the user can log in instead, with these: */
+	const struct sign_idp *idps;
+	size_t nidps;
 };
+struct sign_continue {
+	bool danish;
+	struct slice link, posted;
+};
+/* continue.html */
+void sign_continue_write(struct buf *b, const struct sign_continue *p);
 /* page.html */
 void sign_page_write(struct buf *b, const struct sign_page *p);
 

@@ -170,7 +170,19 @@ fill(struct visit *v, const struct cards_order *order, const struct err *failed,
 		p->said = slice_of(failed->said);
 		p->request_id = req_id(v->call.req);
 	}
-	return own_address(v, !v->danish, &p->other_language, e);
+	return idp_fill(v, p) < 0 ? -1 : own_address(v, !v->danish, &p->other_language, e);
+}
+
+int
+show_continue(struct visit *v, struct slice posted, struct err *e)
+{
+	const struct sign_continue p = { .danish = v->danish, .link = v->token, .posted = posted };
+	struct web_page page = { .status = 200 };
+	struct buf b;
+
+	buf_init(&b, PAGE_MOST);
+	sign_continue_write(&b, &p);
+	return send(v, &page, &b, e);
 }
 
 int

@@ -16,6 +16,8 @@ static const struct {
 	{ FOLDER "start", "GET", "GET, HEAD", "sign-start", sign_start },
 	{ FOLDER "answer", "POST", "POST", "sign-answer", sign_answer },
 	{ FOLDER "extend", "POST", "POST", "sign-extend", sign_extend },
+	{ FOLDER "acs", "POST", "POST", "sign-acs", sign_acs },
+	{ FOLDER "login", "POST", "POST", "sign-login", sign_login },
 	{ FOLDER "cancel", "POST", "POST", "sign-cancel", sign_cancel },
 };
 #define NROUTES (sizeof routes / sizeof *routes)

@@ -38,6 +38,18 @@ int sign_start(struct visit *v);
 int sign_answer(struct visit *v);
 int sign_extend(struct visit *v);
 int sign_cancel(struct visit *v);
+/* Sent by a page of ours? */
+int answer_check_origin(struct visit *v);
+/* The page's one answer is taken; then it is one or the other. */
+int answer_take(struct visit *v, enum cards_taken how);
+int answer_say_signed(struct visit *v);
+int answer_let_try_again(struct visit *v);
+
+/* idp.c: logging in elsewhere */
+int sign_acs(struct visit *v);
+int sign_login(struct visit *v);
+struct sign_page;
+int idp_fill(struct visit *v, struct sign_page *p);
 
 /* visit.c: what both need */
 
@@ -60,6 +72,7 @@ int visit_new_answer(struct visit *v);
 int show_sign_page(struct visit *v, const struct cards_order *order, struct slice set_cookie, const struct err *failed,
     struct err *e);
 int show_signed(struct visit *v, struct err *e);
+int show_continue(struct visit *v, struct slice posted, struct err *e);
 int show_cancelled(struct visit *v, struct err *e);
 /* v->call.err as a page, with what can be done about it. */
 int show_refusal(struct visit *v, struct err *e);

@@ -151,10 +151,8 @@ signing_check_signer(const struct conf_organisation *o, struct arena *a, const s
 	return 0;
 }
 
-/* While the STS was at work the user may have logged out, or the same order may have been completed by another of its
- * signatures. 0: the order still stands. 1: it was completed, *id is its card's. -1: it was withdrawn. */
-static int
-look_again(const struct signing *s, struct arena *a, const struct cards_user *u, const struct cards_order *order,
+int
+signing_look_again(const struct signing *s, struct arena *a, const struct cards_user *u, const struct cards_order *order,
     struct slice *id, struct err *e)
 {
 	struct err none = { .kind = ERR_NONE };
@@ -174,8 +172,8 @@ look_again(const struct signing *s, struct arena *a, const struct cards_user *u,
 }
 
 /* Under the user's name last, since that ends the order. */
-static int
-keep(const struct signing *s, struct arena *a, const struct conf_organisation *o, const struct cards_user *u,
+int
+signing_keep(const struct signing *s, struct arena *a, const struct conf_organisation *o, const struct cards_user *u,
     const struct cards_order *order, const struct idcard *signed_card, X509 *cert, struct err *e)
 {
 	struct card card = {
@@ -209,9 +207,9 @@ signing_complete(const struct signing *s, const struct conf *c, struct arena *a,
 	    idcard_read(a, xml, &user_signed, e) < 0 ||
 	    sts_sign_card(s->sts, c, a, user_signed, cert, &sts_signed, e) < 0)
 		return -1;
-	int rc = look_again(s, a, u, order, id, e);
+	int rc = signing_look_again(s, a, u, order, id, e);
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
 	*id = sts_signed->id;
-	return keep(s, a, o, u, order, sts_signed, cert, e);
+	return signing_keep(s, a, o, u, order, sts_signed, cert, e);
 }

@@ -37,6 +37,18 @@ int signing_complete(const struct signing *s, const struct conf *c, struct arena
 int signing_exchange(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_organisation *o,
     struct slice message, const struct sts_claims *claims, struct cards_user *u, struct idcard **card, struct err *e);
 
+/* ---- idp.c: logging in at an identity provider of the organisation's, instead of signing */
+
+/* Where a browser goes for that; answer: the one-time token of the page, relay: what the provider gives back, at most 80
+ * bytes. ERR_SYSTEM_KEY. */
+int signing_idp_address(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_idp *idp,
+    struct slice answer, struct slice relay, struct slice *address, struct err *e);
+/* What the provider had the browser post, for the same answer: verified, its bootstrap token exchanged at the STS, and the
+ * card kept for the order of u when it is for the order's person. *id: the card's. ERR_IDP_ANSWER, ERR_IDP_OTHER,
+ * ERR_STS_*, ERR_NO_CARD (the order was withdrawn). */
+int signing_idp_complete(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_organisation *o,
+    const struct cards_user *u, struct slice posted, struct slice answer, struct slice *id, struct err *e);
+
 /* ---- system.c: cards of systems, signed with a key that the gateway keeps for their organisation */
 
 /* The keys that a process has loaded, and who is making which card. One for each process. */

@@ -11,6 +11,16 @@ int signing_check_signer(const struct conf_organisation *o, struct arena *a, con
 /* revocation.c: is it revoked, or a CA above it? ERR_CERT_REVOKED, ERR_CERT_UNCHECKED. */
 int signing_check_revocation(const struct signing *s, const struct conf_trust *t, struct arena *a,
     const struct pki_chain *chain, struct err *e);
+/* While the STS was at work the user may have logged out, or the same order may have been completed by another of its
+ * signatures. 0: the order still stands. 1: it was completed, *id is its card's. -1: it was withdrawn. */
+int signing_look_again(const struct signing *s, struct arena *a, const struct cards_user *u, const struct cards_order *order,
+    struct slice *id, struct err *e);
+/* Keeps the card that the order has become. cert: its signer. */
+int signing_keep(const struct signing *s, struct arena *a, const struct conf_organisation *o, const struct cards_user *u,
+    const struct cards_order *order, const struct idcard *signed_card, X509 *cert, struct err *e);
+/* Where a key lies, and the keys of this process. */
+struct pki_key_source signing_key_source(const struct conf_system_key *k);
+struct pki_keys *signing_keys(const struct signing *s);
 /* The hash of an organisation's new cards. */
 enum dsig_hash signing_hash(const struct conf_organisation *o);
 

@@ -61,6 +61,12 @@ signing_systems_free(struct signing_systems *s)
 	free(s);
 }
 
+struct pki_keys *
+signing_keys(const struct signing *s)
+{
+	return s->systems->keys;
+}
+
 /* ---- which key, which card */
 
 const struct conf_system_key *
@@ -143,8 +149,8 @@ read_asked(const struct making *m, struct idcard *asked, struct err *e)
 	return idcard_check_order(asked, e);
 }
 
-static struct pki_key_source
-source_of(const struct conf_system_key *k)
+struct pki_key_source
+signing_key_source(const struct conf_system_key *k)
 {
 	return (struct pki_key_source){
 		.certificate_file = k->certificate_file, .key_file = k->key_file, .pkcs12_file = k->pkcs12_file,
@@ -156,7 +162,7 @@ source_of(const struct conf_system_key *k)
 static int
 sign(const struct making *m, struct slice card, EVP_PKEY *key, X509 *cert, struct slice *out, struct err *e)
 {
-	const struct pki_key_source from = source_of(m->wanted->key);
+	const struct pki_key_source from = signing_key_source(m->wanted->key);
 	struct signing_systems *systems = m->s->systems;
 	const bool in_token = from.pkcs11 != NULL;
 
@@ -177,7 +183,7 @@ static int
 make_signed(const struct making *m, const struct idcard *asked, X509 **cert, struct idcard **out, struct err *e)
 {
 	const struct idcard_new new = { .from = asked, .issuer = m->conf->issuer, .now = clock_now() };
-	const struct pki_key_source from = source_of(m->wanted->key);
+	const struct pki_key_source from = signing_key_source(m->wanted->key);
 	struct idcard *card;
 	struct slice xml;
 	EVP_PKEY *key;

@@ -34,6 +34,9 @@ struct sts_claims {		/* what a wst:RequestSecurityToken asks for; absent: it doe
 };
 /* rst: the only element in soap:Body. ERR_TOKEN_REQUEST, with err_say naming what is wrong. */
 int sts_read_claims(struct arena *a, const xmlNode *rst, struct sts_claims *out, struct err *e);
+/* bst_make.c: such a request of our own: token is markup that stands for itself (canonical); signed by key. */
+int sts_make_bst(struct arena *a, struct slice token, const struct sts_claims *claims, EVP_PKEY *key, X509 *cert,
+    struct slice *message, struct err *e);
 /* Has the STS exchange the token in `message`, which is sent as it is: its sender has signed it. What comes back is
  * verified as above and must be a user's card of level 4 with what was claimed, for the organisation's own CVR number
  * where that is checked (ERR_TOKEN_OTHER). ERR_CONFIG when no URL is configured for this; else ERR_STS_*. */

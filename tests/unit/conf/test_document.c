@@ -242,6 +242,10 @@ every_break_of_a_rule_is_told_with_its_place(void **state)
 		{ "\"name\": \"Region Eksempel\"", "\"name\": \"a\\u0007\"",
 		    "organisations[0].name: must be 1 to 200 bytes without line breaks\n" },
 		{ "\"Region Eksempel\"", "\"a\\u0000\"", "no JSON" },
+		{ "\"identity_providers\": []", "\"identity_providers\": [{\"name\": \"n\", \"url\": \"https://i/\", \"issuer\": \"i\", "
+		    "\"audience\": \"a\"}]", "organisations[0].identity_providers[0].certificates: is empty: without one no answer "
+		    "can be believed\norganisations[0].identity_providers[0]: needs exactly one of key_file, pkcs12_file and pkcs11\n"
+		    "organisations[0].identity_providers[0].certificate_file: is missing: only a pkcs12_file holds the certificate itself\n" },
 		{ "\"system_keys\": []", "\"system_keys\": [{}]", "organisations[0].system_keys[0]: needs exactly one of key_file, "
 		    "pkcs12_file and pkcs11\norganisations[0].system_keys[0].certificate_file: is missing: only a pkcs12_file "
 		    "holds the certificate itself\n" },

@@ -1,0 +1,141 @@
+/* A user who logs in at an identity provider of the organisation's instead of signing: the provider's bootstrap token is
+ * exchanged for a card at the STS, by a request that the organisation's own key signs, and the card becomes that of the order
+ * if it is for the person whom the order names. */
+#include "signing_private.h"
+
+#include "clock.h"
+#include "conv.h"
+#include "saml.h"
+
+/* Not the answer's token itself, which is for this browser alone: the provider sees this. */
+static struct slice
+request_id(struct arena *a, struct slice answer)
+{
+	const struct slice parts[] = { answer };
+	uint8_t hash[32];
+
+	conv_hmac(S("id of an AuthnRequest"), parts, 1, hash);
+	struct slice hex = conv_hex(a, (struct slice){ (const char *)hash, 20 });
+	return hex.p == NULL ? hex : arena_printf(a, "_%.*s", SLICE_FMT(hex));
+}
+
+static struct slice
+our_address(const struct conf *c, struct arena *a)
+{
+	return arena_printf(a, "%.*s/sosigw/sign/acs", SLICE_FMT(c->browser_base));
+}
+
+static int
+take_key(const struct signing *s, struct arena *a, const struct conf_idp *idp, EVP_PKEY **key, X509 **cert, struct err *e)
+{
+	const struct pki_key_source from = signing_key_source(&idp->key);
+
+	if (pki_keys_get(signing_keys(s), a, &from, key, cert, e) < 0)
+		return -1;
+	return from.pkcs11 == NULL ? 0 : pki_keys_take_token(signing_keys(s), e);
+}
+
+static void
+give_key(const struct signing *s, const struct conf_idp *idp)
+{
+	if (idp->key.pkcs11 != NULL)
+		pki_keys_give_token(signing_keys(s));
+}
+
+int
+signing_idp_address(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_idp *idp,
+    struct slice answer, struct slice relay, struct slice *address, struct err *e)
+{
+	EVP_PKEY *key;
+	X509 *cert;
+
+	if (c->browser_base.p == NULL)
+		return err_set(e, ERR_CONFIG, "no browser_base");
+	if (take_key(s, a, idp, &key, &cert, e) < 0)
+		return -1;
+	int rc = saml_request_address(a, idp, request_id(a, answer), our_address(c, a), relay, key, address, e);
+	give_key(s, idp);
+	return rc;
+}
+
+/* Whom the order names by number; absent: by name alone. */
+static struct slice
+person_of(const struct idcard *ordered)
+{
+	if (ordered->cpr.n > 0)
+		return ordered->cpr;
+	return slice_is(ordered->name_id_format, "medcom:cprnumber") ? ordered->name_id : (struct slice){ NULL, 0 };
+}
+
+static bool
+is_same(struct slice a, struct slice b)
+{
+	return a.n == 0 && b.n == 0 ? true : slice_eq(a, b);
+}
+
+static int
+check_person(const struct idcard *ordered, const struct idcard *got, struct err *e)
+{
+	struct slice person = person_of(ordered);
+
+	if (person.p != NULL ? !slice_eq(person, got->cpr) :
+	    !is_same(ordered->given_name, got->given_name) || !is_same(ordered->surname, got->surname))
+		return err_set(e, ERR_IDP_OTHER, "the card is for somebody else than the order");
+	if (slice_is(ordered->care_provider_format, "medcom:cvrnumber") &&
+	    (!slice_is(got->care_provider_format, "medcom:cvrnumber") || !slice_eq(ordered->care_provider, got->care_provider)))
+		return err_set(e, ERR_IDP_OTHER, "the card is for another care provider than the order");
+	return 0;
+}
+
+/* NameID is left to the STS: the card is found by the order's own. */
+static struct sts_claims
+claims_of(const struct idcard *ordered)
+{
+	return (struct sts_claims){
+		.system = ordered->system, .role = ordered->role.n > 0 ? ordered->role : (struct slice){ NULL, 0 },
+		.authorization = ordered->authorization.n > 0 ? ordered->authorization : (struct slice){ NULL, 0 },
+	};
+}
+
+static int
+exchange(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_organisation *o,
+    const struct saml_login *login, const struct idcard *ordered, X509 **cert, struct idcard **got, struct err *e)
+{
+	struct sts_claims claims = claims_of(ordered);
+	struct slice message = { NULL, 0 };
+	EVP_PKEY *key;
+
+	if (take_key(s, a, login->idp, &key, cert, e) < 0)
+		return -1;
+	int rc = sts_make_bst(a, login->token, &claims, key, *cert, &message, e);
+	give_key(s, login->idp);
+	if (rc < 0 || signing_check_certificate(s, c, a, *cert, e) < 0)
+		return -1;
+	return sts_exchange_bst(s->sts, c, a, o, message, &claims, got, e);
+}
+
+int
+signing_idp_complete(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_organisation *o,
+    const struct cards_user *u, struct slice posted, struct slice answer, struct slice *id, struct err *e)
+{
+	const struct saml_wanted wanted = { .idps = o->idps, .nidps = o->nidps, .acs = our_address(c, a),
+		.request = request_id(a, answer), .now = clock_now() };
+	struct idcard *ordered, *got;
+	struct cards_order *order;
+	struct saml_login login;
+	X509 *cert;
+
+	if (cards_pending(s->cards, a, u, &order, e) < 0 || idcard_read(a, order->xml, &ordered, e) < 0 ||
+	    saml_read(a, posted, &wanted, &login, e) < 0)
+		return -1;
+	/* before the STS is asked, when the provider itself says that it is somebody else */
+	if (login.cpr.n > 0 && person_of(ordered).p != NULL && !slice_eq(login.cpr, person_of(ordered)))
+		return err_set(e, ERR_IDP_OTHER, "somebody else has logged in");
+	if (exchange(s, c, a, o, &login, ordered, &cert, &got, e) < 0 || check_person(ordered, got, e) < 0)
+		return -1;
+	int rc = signing_look_again(s, a, u, order, id, e);
+	if (rc != 0)
+		return rc < 0 ? -1 : 0;
+	*id = got->id;
+	return signing_keep(s, a, o, u, order, got, cert, e);
+}
