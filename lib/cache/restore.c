@@ -471,6 +471,7 @@ tend_open(struct cache_restore *r, size_t node, struct err *e)
 		return 0;
 	int done = restore_node(r, node, e);
 	w->done = done == 0;
+	w->seen_back = w->seen_back && !w->done;	/* any mark will do from now on */
 	drop_lease(r);
 	return done;
 }
