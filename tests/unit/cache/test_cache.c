@@ -542,6 +542,132 @@ a_frozen_node_costs_one_wait(void **state)
 	expect_many(w, "after it went on");
 }
 
+/* ---- what a node costs that does not answer: counted by the node, not by the clock */
+
+/* Listens in the place of a node, takes connections and whatever is sent, and says nothing. deaf: it does not even take
+ * connections, as when every packet is dropped. */
+struct silent {
+	pthread_t thread;
+	int fd, fill[8];
+	uint16_t port;
+	atomic_bool stop;
+	atomic_int asked;	/* requests other than the watcher's */
+};
+
+static void
+count_requests(struct silent *s, int fd)
+{
+	char text[4096];
+	ssize_t n = recv(fd, text, sizeof text - 1, MSG_DONTWAIT);
+
+	text[n > 0 ? n : 0] = '\0';
+	if (n > 0 && strstr(text, "version") == NULL)
+		atomic_fetch_add(&s->asked, 1);
+}
+
+static void *
+be_silent(void *arg)
+{
+	struct silent *s = arg;
+	struct pollfd fds[200] = { { .fd = s->fd, .events = POLLIN } };
+	nfds_t n = 1;
+
+	while (!atomic_load(&s->stop)) {
+		if (poll(fds, n, 20) <= 0)
+			continue;
+		if (fds[0].revents != 0 && n < 200) {
+			fds[n++] = (struct pollfd){ .fd = accept(s->fd, NULL, NULL), .events = POLLIN };
+			continue;
+		}
+		for (nfds_t i = 1; i < n; i++)
+			if (fds[i].revents != 0)
+				count_requests(s, fds[i].fd);
+		for (nfds_t i = 1; i < n; i++)
+			if ((fds[i].revents & (POLLHUP | POLLERR)) != 0)
+				fds[i].events = 0;
+	}
+	for (nfds_t i = 1; i < n; i++)
+		close(fds[i].fd);
+	return NULL;
+}
+
+static void
+silent_start(struct silent *s, bool deaf)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof in;
+
+	*s = (struct silent){ .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
+	assert_int_equal(bind(s->fd, (struct sockaddr *)&in, size), 0);
+	assert_int_equal(listen(s->fd, deaf ? 0 : 100), 0);
+	getsockname(s->fd, (struct sockaddr *)&in, &size);
+	s->port = ntohs(in.sin_port);
+	for (size_t i = 0; deaf && i < 8; i++) {	/* until no more connections are taken */
+		s->fill[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		assert_true(connect(s->fill[i], (struct sockaddr *)&in, size) == 0 || errno == EINPROGRESS);
+	}
+	if (!deaf)
+		assert_int_equal(pthread_create(&s->thread, NULL, be_silent, s), 0);
+}
+
+static void
+silent_end(struct silent *s, bool deaf)
+{
+	atomic_store(&s->stop, true);
+	if (!deaf)
+		pthread_join(s->thread, NULL);
+	for (size_t i = 0; deaf && i < 8; i++)
+		close(s->fill[i]);
+	close(s->fd);
+}
+
+/* Many requests with such a node beside a good one: the errors that the node was counted for. */
+static uint64_t
+errors_beside_silent(struct world *w, struct silent *s)
+{
+	const struct cache_node nodes[] = { { w->nodes[0]->host, w->nodes[0]->port, NULL, false },
+		{ "127.0.0.1", s->port, NULL, false } };
+	const struct cache_conf conf = { .nodes = nodes, .nnodes = 2, .nkeys = 1, .keys = { key_one }, .timeout_ms = TIMEOUT_MS };
+	struct cache *c = cache_new(&conf, &w->e);
+	struct cache_node_state state[2];
+
+	assert_non_null(c);
+	for (int i = 0; i < MANY; i++) {
+		struct cache_name name = name_of(w, i);
+		assert_ok(cache_set(c, &name, S("x"), 60, &w->e), &w->e);
+		assert_true(slice_is(get_from(w, c, i), "x"));
+	}
+	cache_state(c, state, 2);
+	cache_free(c);
+	return state[1].errors;
+}
+
+static void
+a_node_that_never_answers_is_asked_once(void **state)
+{
+	struct world *w = *state;
+	struct silent s;
+
+	silent_start(&s, false);
+	uint64_t errors = errors_beside_silent(w, &s);
+	silent_end(&s, false);
+	if (errors > 1 || atomic_load(&s.asked) > 1)
+		fail_msg("%llu timeouts, %d requests", (unsigned long long)errors, atomic_load(&s.asked));
+}
+
+static void
+a_node_that_is_cut_off_is_tried_once(void **state)
+{
+	struct world *w = *state;
+	struct silent s;
+
+	silent_start(&s, true);
+	uint64_t errors = errors_beside_silent(w, &s);
+	silent_end(&s, true);
+	if (errors > 1)
+		fail_msg("%llu timeouts", (unsigned long long)errors);
+}
+
 struct reader { struct world *w; atomic_int *wrong; int64_t slowest; };
 
 static void *
@@ -1000,6 +1126,8 @@ main(void)
 		T(one_of_three_nodes_killed_loses_nothing, three_nodes),
 		T(every_node_restarted_in_turn_loses_nothing, three_nodes),
 		T(a_restart_that_no_request_met_is_noticed, three_on_unix_sockets),
+		T(a_node_that_never_answers_is_asked_once, two_nodes),
+		T(a_node_that_is_cut_off_is_tried_once, two_nodes),
 		T(a_frozen_node_costs_one_wait, three_nodes),
 		T(threads_read_on_while_nodes_fail, three_nodes),
 		T(without_nodes_there_is_a_fault_and_then_it_goes_on, three_nodes),
