@@ -4,35 +4,10 @@
 #include <string.h>
 #include <strings.h>
 
-struct slice
-slice_of(const char *s)
-{
-	return (struct slice){ s, s == NULL ? 0 : strlen(s) };
-}
-
-bool
-slice_eq(struct slice a, struct slice b)
-{
-	return a.p != NULL && b.p != NULL && a.n == b.n && memcmp(a.p, b.p, a.n) == 0;
-}
-
-bool
-slice_is(struct slice a, const char *s)
-{
-	return slice_eq(a, slice_of(s));
-}
-
 bool
 slice_is_nocase(struct slice a, const char *s)
 {
 	return a.p != NULL && s != NULL && a.n == strlen(s) && strncasecmp(a.p, s, a.n) == 0;
-}
-
-bool
-slice_starts(struct slice a, struct slice prefix)
-{
-	return a.p != NULL && prefix.p != NULL && a.n >= prefix.n &&
-	    memcmp(a.p, prefix.p, prefix.n) == 0;
 }
 
 ptrdiff_t
@@ -60,16 +35,6 @@ slice_trim(struct slice a)
 	while (a.n > 0 && is_space(a.p[a.n - 1]))
 		a.n--;
 	return a;
-}
-
-struct slice
-slice_from(struct slice a, size_t from)
-{
-	if (a.p == NULL)
-		return a;
-	if (from > a.n)
-		from = a.n;
-	return (struct slice){ a.p + from, a.n - from };
 }
 
 bool

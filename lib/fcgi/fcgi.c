@@ -90,6 +90,7 @@ struct fcgi {
 	pthread_mutex_t lock;
 	struct list idle;
 	struct pool pool, reserve;
+	struct thread *to_wake;	/* by the dispatcher, when it gives the lock back */
 	int64_t accept_again;	/* 0: accepting */
 	bool stopping, quit;	/* under lock */
 	bool stuck;		/* threads outlived fcgi_run */
@@ -227,7 +228,27 @@ run_thread(void *arg)
 	return NULL;
 }
 
-/* False when its queue is full. */
+/* A thread that is woken under the lock sleeps again at once, waiting for it. */
+static void
+wake_later(struct fcgi *f, struct thread *t)
+{
+	if (f->to_wake != NULL)
+		pthread_cond_signal(&f->to_wake->wake);
+	f->to_wake = t;
+}
+
+static void
+unlock_and_wake(struct fcgi *f)
+{
+	struct thread *t = f->to_wake;
+
+	f->to_wake = NULL;
+	pthread_mutex_unlock(&f->lock);
+	if (t != NULL)
+		pthread_cond_signal(&t->wake);
+}
+
+/* False when its queue is full. On the dispatcher; follow with unlock_and_wake. */
 static bool
 offer(struct pool *p, struct conn *c)
 {
@@ -236,7 +257,7 @@ offer(struct pool *p, struct conn *c)
 	if (t != NULL) {
 		p->idle = t->below;
 		t->job = c;
-		pthread_cond_signal(&t->wake);
+		wake_later(p->f, t);
 		return true;
 	}
 	if (p->nwaiting >= p->max_waiting)
@@ -398,7 +419,7 @@ handle_event(struct fcgi *f, void *what)
 	}
 	pthread_mutex_lock(&f->lock);
 	ready(f, what);
-	pthread_mutex_unlock(&f->lock);
+	unlock_and_wake(f);
 }
 
 /* What has waited long enough. Each list is in the order of arrival, so only its first matters. */
@@ -413,7 +434,7 @@ expire(struct fcgi *f, int64_t now)
 	}
 	for (struct conn *c; f->stopping && (c = f->idle.first) != NULL && now - c->since >= STALE_MS; )
 		take_and_close(&f->idle, c);
-	pthread_mutex_unlock(&f->lock);
+	unlock_and_wake(f);
 	if (f->accept_again != 0 && now >= f->accept_again)
 		watch_listener(f, true);
 }
