@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { assert, config, keyFiles, launch, leaks, runTests, secretNumbers } from './harness.mjs';
 import { prepare } from './gateway.mjs';
 import { fixture } from './script.mjs';
+import './service.mjs';
 
 const NET_LOG = join(config.scratch, 'net-log.json');
 
