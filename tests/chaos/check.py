@@ -8,7 +8,7 @@ import re
 import subprocess
 import time
 
-from harness import read_records
+from harness import read_records, until
 from load import CLEAR_SECONDS, POOL
 
 MARK = re.compile(rb'urn:chaos:(c\d+-\d+)')
@@ -59,7 +59,7 @@ class Checker:
 		left = None
 		while True:
 			rows = self.rows()
-			waiting = sum(a.answered and not any(r['status'] != 'open' for r in rows.get(a.mark, []))
+			waiting = sum(a.answered and not self.lost_its_mark(a) and not any(r['status'] != 'open' for r in rows.get(a.mark, []))
 			    for a in self.ledger.attempts.values())
 			now = time.monotonic()
 			result.drain = now - began
@@ -123,7 +123,7 @@ class Checker:
 		for a in self.ledger.attempts.values():
 			got = rows.get(a.mark, [])
 			flight = self.ledger.was_in_flight(a, 0.5)
-			if a.answered and not got:
+			if a.answered and not got and not (self.lost_its_mark(a) and self.has_event(a)):
 				result.wrong['missing'].append(f'{a.kind} {a.mark} answered by server {a.server + 1}')
 			# Apache may give what a killed worker had begun to the next one: two requests, two events
 			replayed = flight and len({r['request'] for r in got}) == len(got)
@@ -132,6 +132,15 @@ class Checker:
 			wanted = {'ok': ('ok',), 'fault': ('refused', 'failed')}.get(a.outcome)
 			if got and wanted and not flight and not any(r['status'] in wanted for r in got):
 				result.wrong['wrong'].append(f'{a.kind} {a.mark} was answered {a.outcome}, the audit says {got[0]["status"]}')
+
+	def lost_its_mark(self, a):
+		"""The worker that had read it was killed, and the next one, which got the rest from Apache, could but say so."""
+		return a.outcome == 'fault' and self.ledger.was_in_flight(a, 0.5)
+
+	def has_event(self, a):
+		"""Whether there is one of the request that the fault names."""
+		named = re.search(r'\[([\w-]+)\]\s*$', a.text)
+		return named and until(lambda: self.sql(f"SELECT 1 FROM audit_event WHERE request_id = '{named[1]}'"), 15, 0.5)
 
 	def check_service(self, result, rows):
 		"""What reached the service: once per call, with the card of its user, and known to the audit."""
