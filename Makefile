@@ -192,8 +192,8 @@ $(WORLD_BINS): $(B)/world/%: $(B)/tests/world/%.o
 
 BENCH_SRC := $(wildcard tests/bench/*.c)
 BENCH_BINS := $(BENCH_SRC:tests/bench/%.c=$(B)/bench/%)
-$(BENCH_SRC:%.c=$(B)/%.o): INCLUDES := -Itests/bench
-$(BENCH_BINS): $(B)/bench/%: $(B)/tests/bench/%.o
+$(BENCH_SRC:%.c=$(B)/%.o): INCLUDES := -Itests/bench -Ilib/cache -Ilib/base
+$(BENCH_BINS): $(B)/bench/%: $(B)/tests/bench/%.o $(B)/libcache.a $(B)/libbase.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
 
