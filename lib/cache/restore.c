@@ -303,14 +303,15 @@ restore_batch(struct cache_restore *r, size_t node, size_t source, size_t first,
 {
 	struct held here[BATCH], there[BATCH];
 	struct spot spots[BATCH];
-	char request[BATCH * (NODE_KEY + 16)], *p = request;
+	char request[BATCH * (NODE_KEY + 16)];
+	size_t used = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		spot_of_hash(r->c, r->hashes[first + i], &spots[i]);
-		p += sprintf(p, "mg %.*s f t u\r\n", NODE_KEY, spots[i].key);
+		used += (size_t)snprintf(request + used, sizeof request - used, "mg %.*s f t u\r\n", NODE_KEY, spots[i].key);
 	}
-	p += sprintf(p, "mn\r\n");
-	struct slice text = { request, (size_t)(p - request) };
+	used += (size_t)snprintf(request + used, sizeof request - used, "mn\r\n");
+	struct slice text = { request, used };
 	if (ask_held(&r->from, text, there, n, e) < 0 || ask_held(&r->to, text, here, n, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {

@@ -34,17 +34,20 @@ check_of(struct slice rest, char out[9])
 static size_t
 write_line(const struct kept_line *line, char out[LINE_MAX_BYTES])
 {
-	char *p = out + 9;
+	static const char digits[] = "0123456789abcdef";
 
 	if (line->id.n == 0 || line->id.n > ID_MAX)
 		return 0;
-	p += sprintf(p, "%c %" PRId64 " %" PRId64 " ", line->told ? '+' : '-', line->expires, line->when);
-	for (size_t i = 0; i < line->id.n; i++)
-		p += sprintf(p, "%02x", (unsigned char)line->id.p[i]);
-	check_of((struct slice){ out + 9, (size_t)(p - out) - 9 }, out);
+	size_t n = 9 + (size_t)snprintf(out + 9, LINE_MAX_BYTES - 9, "%c %" PRId64 " %" PRId64 " ", line->told ? '+' : '-',
+	    line->expires, line->when);
+	for (size_t i = 0; i < line->id.n; i++) {
+		out[n++] = digits[(unsigned char)line->id.p[i] >> 4];
+		out[n++] = digits[(unsigned char)line->id.p[i] & 15];
+	}
+	check_of((struct slice){ out + 9, n - 9 }, out);
 	out[8] = ' ';
-	*p++ = '\n';
-	return (size_t)(p - out);
+	out[n++] = '\n';
+	return n;
 }
 
 static bool
