@@ -29,7 +29,7 @@ class Site:
 		self.random = random.Random(seed)	# the load's threads have their own, or the seed would tell nothing
 		self.servers = len(world.sandbox['servers'])
 		self.configured = 0
-		self.away = 6	# seconds that something stays away
+		self.away = 5	# seconds that something stays away
 		self.settle = 6	# seconds for what came back to be found again and repaired
 		self.pause = 2	# seconds between one process and the next
 		self.times = 3	# how often what is quick is done
@@ -504,3 +504,4 @@ SHORT = [
 	['PostgreSQL stopped', 'PostgreSQL\'s disk full', 'one server\'s workers restarted', 'a clock 30 s ahead'],
 	['a server cut off from everything'],
 ]
+SHORT_ALONE = {'one server\'s workers restarted'}	# the long form has more than that

@@ -250,9 +250,8 @@ class World:
 		names = [name, f's1-{name}'] + ([f's{apache[1]}-apache'] if apache else [])
 		for n in names:
 			path = os.path.join(self.folder, 'run', f'{n}.pid')
-			if os.path.exists(path):
-				with open(path, encoding='ascii') as f:
-					return int(f.read().split()[0])
+			with contextlib.suppress(FileNotFoundError), open(path, encoding='ascii') as f:
+				return int(f.read().split()[0])
 		raise AssertionError(f'no process {name}')
 
 	def kill(self, name, sig=signal.SIGKILL):
