@@ -367,7 +367,7 @@ static int
 read_answer(struct arena *a, struct slice text, const struct saml_wanted *w, struct saml_login *out, struct err *e)
 {
 	struct slice xml = text.n > TEXT_MAX ? (struct slice){ NULL, 0 } : conv_unbase64(a, text), whole = { NULL, 0 };
-	const xmlNode *verified;
+	const xmlNode *verified = NULL;
 	xmlDoc *doc;
 
 	if (xml.p == NULL)
