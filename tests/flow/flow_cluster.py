@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(TOP, 'tests', 'chaos'))
 from check import KINDS, Checker	# pylint: disable=wrong-import-position
 from load import FORGET_SECONDS, Ledger, Load	# pylint: disable=wrong-import-position
 
-SANDBOX = ['--servers', '3', '--standby', '--threads', '16', '--release', 'previous', '--cache-timeout', '1000']
+SANDBOX_OPTIONS = ['--servers', '3', '--standby', '--threads', '16', '--release', 'previous', '--cache-timeout', '1000']
 # alternately, so that Apache, which leaves a worker that did not answer alone for a second, has found it again when the
 # other of its kind goes
 KINDS_OF_PROGRAMS = ('housekeeper', 'proxy-1', 'card-1', 'proxy-2', 'card-2')
