@@ -4,7 +4,8 @@
  *     samlp:Status / samlp:StatusCode Value=".. Success"
  *     saml:Assertion ID
  *       saml:Issuer
- *       ds:Signature	over the assertion: one reference, enveloped-signature and exclusive c14n, SHA-256 or better
+ *       ds:Signature	over the assertion: one reference, enveloped-signature and exclusive c14n, SHA-256 or better;
+ *			both exclusive c14n may have an InclusiveNamespaces PrefixList, as OpenSAML writes it
  *       saml:Subject / saml:SubjectConfirmation bearer / saml:SubjectConfirmationData Recipient, InResponseTo, NotOnOrAfter
  *       saml:Conditions NotBefore NotOnOrAfter / saml:AudienceRestriction / saml:Audience
  *       saml:AuthnStatement
@@ -31,6 +32,7 @@
 #define SUCCESS "urn:oasis:names:tc:SAML:2.0:status:Success"
 #define BEARER "urn:oasis:names:tc:SAML:2.0:cm:bearer"
 #define REQUEST_MAX 4096
+#define PREFIXES_MOST 32
 
 static int
 refuse(struct err *e, const char *rule)
@@ -150,32 +152,96 @@ consists_of(const xmlNode *node, const char *const *names)
 }
 
 static bool
-names_algorithm(struct arena *a, const xmlNode *node, const char *name)
+is_method(const xmlNode *node)
 {
-	return node != NULL && xml_only_attribute(node, "Algorithm") && node->children == NULL &&
-	    slice_is(xml_attr(a, node, "Algorithm"), name);
+	return node != NULL && xml_only_attribute(node, "Algorithm") && node->children == NULL;
 }
 
+/* Of a PrefixList: NMTOKENS, or #default. */
+static bool
+is_prefix(struct slice s)
+{
+	if (slice_is(s, "#default"))
+		return true;
+	for (size_t i = 0; i < s.n; i++)
+		if (strchr("\"#&'<>:\t\r\n", s.p[i]) != NULL)
+			return false;
+	return true;
+}
+
+/* Ends with NULL. NULL: not a list, more than PREFIXES_MOST, or no memory. */
+static xmlChar **
+split_prefixes(struct arena *a, struct slice list)
+{
+	xmlChar **out = list.p == NULL ? NULL : arena_alloc(a, (PREFIXES_MOST + 1) * sizeof *out);
+	struct slice rest = list, word;
+	size_t n = 0;
+
+	if (out == NULL)
+		return NULL;
+	while (slice_next(&rest, ' ', &word)) {
+		if (word.n == 0)
+			continue;
+		if (n == PREFIXES_MOST || !is_prefix(word))
+			return NULL;
+		out[n] = arena_alloc(a, word.n + 1);	/* zeroed */
+		if (out[n] == NULL)
+			return NULL;
+		memcpy(out[n++], word.p, word.n);
+	}
+	out[n] = NULL;
+	return out;
+}
+
+/* Exclusive c14n, and *prefixes of its InclusiveNamespaces (RFC 3741, section 4); NULL when it has none. The list is part of
+ * SignedInfo, so it is signed; all it can do is to have more namespaces written. */
+static bool
+is_exclusive(struct arena *a, const xmlNode *node, xmlChar ***prefixes)
+{
+	const xmlNode *list = xml_first(node);
+
+	*prefixes = NULL;
+	if (node == NULL || !xml_only_attribute(node, "Algorithm") || !slice_is(xml_attr(a, node, "Algorithm"), EXC_C14N))
+		return false;
+	if (list == NULL)
+		return node->children == NULL;
+	if (!xml_only_elements(node) || xml_next(list) != NULL || !xml_is(list, EXC_C14N, "InclusiveNamespaces") ||
+	    !xml_only_attribute(list, "PrefixList") || list->children != NULL)
+		return false;
+	*prefixes = split_prefixes(a, xml_attr(a, list, "PrefixList"));
+	return *prefixes != NULL;
+}
+
+/* What check_form has found of a signature. */
+struct form {
+	const xmlNode *info, *reference;
+	xmlChar **info_prefixes, **prefixes;	/* of SignedInfo, of what is signed */
+};
+
 static int
-check_form(struct arena *a, const xmlNode *assertion, const xmlNode *signature, struct err *e)
+check_form(struct arena *a, const xmlNode *assertion, const xmlNode *signature, struct form *f, struct err *e)
 {
 	static const char *const info_parts[] = { "CanonicalizationMethod", "SignatureMethod", "Reference", NULL };
 	static const char *const reference_parts[] = { "Transforms", "DigestMethod", "DigestValue", NULL };
 	static const char *const transforms[] = { "Transform", "Transform", NULL };
 	const xmlNode *info = ds(signature, "SignedInfo"), *reference = ds(info, "Reference"), *list = ds(reference, "Transforms");
+	const xmlNode *enveloped = xml_child(list, NS_DS, "Transform", 0), *digest = ds(reference, "DigestValue");
 	struct slice id = xml_attr(a, assertion, "ID"), uri = xml_attr(a, reference, "URI");
 
 	if (xml_child(assertion, NS_DS, "Signature", 1) != NULL || xml_child(signature, NS_DS, "SignedInfo", 1) != NULL ||
 	    xml_child(signature, NS_DS, "SignatureValue", 1) != NULL)
 		return refuse(e, "more than one signature");
 	if (!consists_of(info, info_parts) || !consists_of(reference, reference_parts) || !consists_of(list, transforms) ||
-	    !names_algorithm(a, ds(info, "CanonicalizationMethod"), EXC_C14N) ||
-	    !names_algorithm(a, xml_child(list, NS_DS, "Transform", 0), ENVELOPED) ||
-	    !names_algorithm(a, xml_child(list, NS_DS, "Transform", 1), EXC_C14N))
+	    !is_exclusive(a, ds(info, "CanonicalizationMethod"), &f->info_prefixes) || !is_method(ds(info, "SignatureMethod")) ||
+	    !is_method(enveloped) || !slice_is(xml_attr(a, enveloped, "Algorithm"), ENVELOPED) ||
+	    !is_exclusive(a, xml_child(list, NS_DS, "Transform", 1), &f->prefixes) ||
+	    !is_method(ds(reference, "DigestMethod")) || !xml_only_text(digest) || !xml_only_attribute(digest, NULL))
 		return refuse(e, "form of the signature");
 	/* what it is over is the element that we look at, whatever else there is */
 	if (id.n == 0 || uri.n != id.n + 1 || uri.p[0] != '#' || !slice_eq(slice_from(uri, 1), id))
 		return refuse(e, "reference to something else");
+	f->info = info;
+	f->reference = reference;
 	return 0;
 }
 
@@ -191,16 +257,15 @@ check_digest(struct arena *a, const xmlNode *reference, struct slice octets, str
 }
 
 static int
-check_value(struct arena *a, const struct conf_idp *idp, const xmlNode *signature, struct err *e)
+check_value(struct arena *a, const struct conf_idp *idp, const xmlNode *signature, const struct form *f, struct err *e)
 {
-	const xmlNode *info = ds(signature, "SignedInfo");
 	struct slice value = conv_unbase64(a, xml_text(a, ds(signature, "SignatureValue"))), octets = { NULL, 0 };
 	enum dsig_hash hash;
 	X509 *cert;
 
-	if (dsig_hash_of_signature(xml_attr(a, ds(info, "SignatureMethod"), "Algorithm"), &hash) < 0 || hash == DSIG_SHA1)
+	if (dsig_hash_of_signature(xml_attr(a, ds(f->info, "SignatureMethod"), "Algorithm"), &hash) < 0 || hash == DSIG_SHA1)
 		return refuse(e, "SignatureMethod");
-	if (value.p == NULL || xml_canonical(a, info, XML_C14N_EXCLUSIVE, NULL, &octets, e) < 0)
+	if (value.p == NULL || xml_canonical_listed(a, f->info, f->info_prefixes, NULL, &octets, e) < 0)
 		return refuse(e, "SignatureValue");
 	for (size_t i = 0; i < idp->ncertificates; i++)
 		if (pki_read_pem(a, idp->certificates[i], &cert, e) == 0 && dsig_value_fits(cert, hash, octets, value))
@@ -208,20 +273,21 @@ check_value(struct arena *a, const struct conf_idp *idp, const xmlNode *signatur
 	return refuse(e, "signed by nobody who is known");
 }
 
-/* *out: the assertion without its signature, as a document of its own. */
+/* *out: the assertion without its signature, as a document of its own. SignedInfo, which is small, is judged first: only a provider
+ * can have us canonicalize an assertion with its list. */
 static int
 verify(struct arena *a, const struct conf_idp *idp, const xmlNode *assertion, const xmlNode **out, struct err *e)
 {
 	const xmlNode *signature = ds(assertion, "Signature");
 	struct slice octets = { NULL, 0 };
+	struct form f;
 	xmlDoc *doc;
 
 	if (signature == NULL)
 		return refuse(e, "the assertion is not signed");
-	if (check_form(a, assertion, signature, e) < 0 ||
-	    xml_canonical(a, assertion, XML_C14N_EXCLUSIVE, signature, &octets, e) < 0 ||
-	    check_digest(a, ds(ds(signature, "SignedInfo"), "Reference"), octets, e) < 0 ||
-	    check_value(a, idp, signature, e) < 0 || xml_parse(a, octets, &xml_document_limits, &doc, e) < 0)
+	if (check_form(a, assertion, signature, &f, e) < 0 || check_value(a, idp, signature, &f, e) < 0 ||
+	    xml_canonical_listed(a, assertion, f.prefixes, signature, &octets, e) < 0 ||
+	    check_digest(a, f.reference, octets, e) < 0 || xml_parse(a, octets, &xml_document_limits, &doc, e) < 0)
 		return -1;
 	*out = xmlDocGetRootElement(doc);
 	return xml_is(*out, NS_SAML, "Assertion") ? 0 : refuse(e, "no assertion");
@@ -343,7 +409,8 @@ first_token(const xmlNode *at)
 	return NULL;
 }
 
-/* OIOSAML 3 and 2: base64 of the token, or of an endpoint reference that holds it. */
+/* OIOSAML 3 and 2: base64 of the token, or of an endpoint reference that holds it. It is passed on with all namespaces that were
+ * in scope (inclusive c14n), for the STS verifies its signature, and the PrefixList in that may name any of them. */
 static int
 read_token(struct arena *a, const xmlNode *assertion, struct slice whole, struct slice *token, struct err *e)
 {
@@ -360,7 +427,7 @@ read_token(struct arena *a, const xmlNode *assertion, struct slice whole, struct
 	if (text.p == NULL || xml_parse(a, text, &xml_document_limits, &doc, e) < 0)
 		return refuse(e, "bootstrap token: not base64 of XML");
 	const xmlNode *found = first_token(xmlDocGetRootElement(doc));
-	return found == NULL ? refuse(e, "bootstrap token: none") : xml_canonical(a, found, XML_C14N_EXCLUSIVE, NULL, token, e);
+	return found == NULL ? refuse(e, "bootstrap token: none") : xml_canonical(a, found, XML_C14N_INCLUSIVE, NULL, token, e);
 }
 
 static int
@@ -380,7 +447,7 @@ read_answer(struct arena *a, struct slice text, const struct saml_wanted *w, str
 		return refuse(e, "Issuer: nobody who is known");
 	if (verify(a, out->idp, assertion, &verified, e) < 0 || check_subject(a, verified, w, e) < 0 ||
 	    find_idp(a, w, verified) != out->idp || check_conditions(a, verified, out->idp, w->now, e) < 0 ||
-	    xml_canonical(a, assertion, XML_C14N_EXCLUSIVE, NULL, &whole, e) < 0)
+	    xml_canonical(a, assertion, XML_C14N_INCLUSIVE, NULL, &whole, e) < 0)
 		return refuse(e, "Issuer");
 	out->cpr = attribute(a, verified, "https://data.gov.dk/model/core/eid/cprNumber");
 	return read_token(a, verified, whole, &out->token, e);

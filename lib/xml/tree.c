@@ -407,8 +407,8 @@ in_subset(void *ctx, xmlNode *node, xmlNode *parent)
 	return 0;
 }
 
-int
-xml_canonical(struct arena *a, const xmlNode *node, enum xml_c14n form, const xmlNode *without,
+static int
+canonical(struct arena *a, const xmlNode *node, xmlC14NMode mode, xmlChar **prefixes, const xmlNode *without,
     struct slice *out, struct err *e)
 {
 	struct subset subset = { node, without };
@@ -416,8 +416,7 @@ xml_canonical(struct arena *a, const xmlNode *node, enum xml_c14n form, const xm
 
 	if (buffer == NULL)
 		return err_set(e, ERR_MEMORY, "canonical form");
-	int rc = xmlC14NExecute(node->doc, in_subset, &subset,
-	    form == XML_C14N_EXCLUSIVE ? XML_C14N_EXCLUSIVE_1_0 : XML_C14N_1_0, NULL, 0, buffer);
+	int rc = xmlC14NExecute(node->doc, in_subset, &subset, (int)mode, prefixes, 0, buffer);
 	if (rc >= 0)
 		*out = arena_dup(a, (struct slice){ (const char *)xmlOutputBufferGetContent(buffer),
 		    xmlOutputBufferGetSize(buffer) });
@@ -425,4 +424,18 @@ xml_canonical(struct arena *a, const xmlNode *node, enum xml_c14n form, const xm
 	if (rc < 0)
 		return err_set(e, ERR_XML, "no canonical form");
 	return out->p == NULL ? err_set(e, ERR_MEMORY, "canonical form") : 0;
+}
+
+int
+xml_canonical(struct arena *a, const xmlNode *node, enum xml_c14n form, const xmlNode *without,
+    struct slice *out, struct err *e)
+{
+	return canonical(a, node, form == XML_C14N_EXCLUSIVE ? XML_C14N_EXCLUSIVE_1_0 : XML_C14N_1_0, NULL, without, out, e);
+}
+
+int
+xml_canonical_listed(struct arena *a, const xmlNode *node, xmlChar **prefixes, const xmlNode *without,
+    struct slice *out, struct err *e)
+{
+	return canonical(a, node, XML_C14N_EXCLUSIVE_1_0, prefixes, without, out, e);
 }

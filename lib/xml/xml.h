@@ -116,6 +116,11 @@ enum xml_c14n { XML_C14N_EXCLUSIVE, XML_C14N_INCLUSIVE };	/* both 1.0, without c
  * left out (the enveloped signature), or NULL. */
 int xml_canonical(struct arena *a, const xmlNode *node, enum xml_c14n form, const xmlNode *without,
     struct slice *out, struct err *e);
+/* Exclusive, with an InclusiveNamespaces PrefixList (exc-c14n, section 3): a namespace in scope whose prefix is listed is written
+ * although nothing shows it used. prefixes end with NULL; "#default" is the default namespace; one that means nothing at an
+ * element means nothing there. NULL: no list. The work grows with their number times that of the elements. */
+int xml_canonical_listed(struct arena *a, const xmlNode *node, xmlChar **prefixes, const xmlNode *without,
+    struct slice *out, struct err *e);
 
 /* ---- writer: what cannot be written wrong */
 

@@ -59,8 +59,10 @@ unit_edited(struct arena *a, struct slice text, const char *from, const char *to
 {
 	ptrdiff_t at = slice_find(text, slice_of(from));
 
-	if (at < 0)
-		fail_msg("no \"%s\" in %.*s", from, SLICE_FMT(text));
+	if (text.p == NULL || at < 0) {
+		fail_msg("no \"%s\" in the text", from);
+		abort();	/* never: the compiler does not know that fail_msg does not come back */
+	}
 	struct slice rest = slice_from(text, (size_t)at + strlen(from));
 	return arena_printf(a, "%.*s%s%.*s", (int)at, text.p, to, SLICE_FMT(rest));
 }

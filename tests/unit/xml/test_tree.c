@@ -236,6 +236,22 @@ canonical_forms_are_those_of_the_recommendations(void **state)
 		assert_ok(xml_canonical(*state, b, XML_C14N_INCLUSIVE, without, &got, &e), &e);
 		assert_slice(rows[i].inclusive, got);
 	}
+	/* with a PrefixList (exc-c14n, section 3): as inclusive for those that it names, where they mean something, once */
+	static struct { xmlChar list[3][10]; const char *text, *canonical; } listed[] = {
+		{ { "q" }, "<a xmlns='u:d' xmlns:p='u:p' xmlns:q='u:q'><p:b><p:c/></p:b></a>", "<p:b xmlns:p=\"u:p\" xmlns:q=\"u:q\"><p:c></p:c></p:b>" },
+		{ { "q", "q", "r" }, "<a xmlns:q='u:q'><b><c xmlns:q='u:q'/><d xmlns:q='u:2'/></b></a>", "<b xmlns:q=\"u:q\"><c></c><d xmlns:q=\"u:2\"></d></b>" },
+		{ { "#default" }, "<a xmlns='u:d'><p:b xmlns:p='u:p'/></a>", "<p:b xmlns=\"u:d\" xmlns:p=\"u:p\"></p:b>" },
+		{ { "xml", "xmlns" }, "<a xml:lang='da'><b/></a>", "<b></b>" },
+		{ { "" }, "<a xmlns:q='u:q'><b/></a>", "<b></b>" },
+	};
+	for (size_t i = 0; i < sizeof listed / sizeof *listed; i++) {
+		xmlChar *prefixes[4] = { NULL };
+		struct slice octets;
+		for (size_t p = 0; p < 3 && listed[i].list[p][0] != '\0'; p++)
+			prefixes[p] = listed[i].list[p];
+		assert_ok(xml_canonical_listed(*state, xml_first(root_of(*state, listed[i].text)), prefixes, NULL, &octets, &e), &e);
+		assert_slice(listed[i].canonical, octets);
+	}
 	/* a relative namespace has no canonical form */
 	struct slice got;
 	assert_err(ERR_XML, xml_canonical(*state, root_of(*state, "<a xmlns='b'/>"), XML_C14N_EXCLUSIVE,
