@@ -47,12 +47,13 @@ class Asked:
 		self.id, self.acs = self.request.get('ID'), self.request.get('AssertionConsumerServiceURL')
 
 
-def answer_to(w, asked, who, change=lambda xml: xml, after=lambda xml: xml, signer='idp', holder='foces', how=TOKEN, **says):
-	"""The provider's Response, base64. change: of the assertion before it is signed; after: of the whole after that."""
+def answer_to(w, asked, who, change=lambda xml: xml, after=lambda xml: xml, signer='idp', holder='foces', how=TOKEN, listed='', **says):
+	"""The provider's Response, base64. change: of the assertion before it is signed; after: of the whole after that; listed: prefixes
+	that both signatures name for their c14n."""
 	now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
 	says = {'audience': AUDIENCE, 'recipient': asked.acs, 'destination': asked.acs, 'request': asked.id, 'issuer': ISSUER,
 	    'status': 'Success', 'begin': now - datetime.timedelta(minutes=1), 'end': now + datetime.timedelta(minutes=5), **says}
-	token = base64.b64encode(client.bootstrap_token(who, w.certs, holder).encode()).decode()
+	token = base64.b64encode(client.bootstrap_token(who, w.certs, holder, listed=listed).encode()).decode()
 	assertion = (f'<saml:Assertion xmlns:saml="{client.SAML}" ID="_login" IssueInstant="{client.iso(now)}" Version="2.0">'
 	    f'<saml:Issuer>{says["issuer"]}</saml:Issuer><saml:Subject><saml:NameID>{who.name_id}</saml:NameID><saml:SubjectConfirmation '
 	    f'Method="urn:oasis:names:tc:SAML:2.0:cm:bearer"><saml:SubjectConfirmationData Recipient="{says["recipient"]}" InResponseTo='
@@ -62,8 +63,10 @@ def answer_to(w, asked, who, change=lambda xml: xml, after=lambda xml: xml, sign
 	    f'"{client.iso(now)}"/><saml:AttributeStatement><saml:Attribute Name="{how}"><saml:AttributeValue>{token}'
 	    '</saml:AttributeValue></saml:Attribute></saml:AttributeStatement></saml:Assertion>')
 	assertion = change(assertion)
+	if listed:
+		assertion = assertion.replace('<saml:AttributeValue>', f'<saml:AttributeValue {client.TYPED}>')
 	if signer:
-		signature = client.signature_over(assertion, ['_login'], w.certs.key(signer), w.certs.cert(signer), enveloped=True)
+		signature = client.signature_over(assertion, ['_login'], w.certs.key(signer), w.certs.cert(signer), enveloped=True, listed=listed)
 		assertion = assertion.replace('</saml:Issuer>', '</saml:Issuer>' + signature, 1)
 	response = (f'<samlp:Response xmlns:samlp="{SAMLP}" ID="_r" Version="2.0" IssueInstant="{client.iso(now)}" Destination='
 	    f'"{says["destination"]}" InResponseTo="{says["request"]}"><samlp:Status><samlp:StatusCode Value='
@@ -102,8 +105,8 @@ def awaits(w, who):
 	w.refused(w.post_service(client.get_valid_id_card(who)), AWAITING)
 
 
-@cases(('OIOSAML 3', TOKEN), ('OIOSAML 2', 'urn:liberty:disco:2006-08:DiscoveryEPR'))
-def who_logs_in_has_the_card_that_was_ordered(world, how):
+@cases(('OIOSAML 3', TOKEN, ''), ('OIOSAML 2', 'urn:liberty:disco:2006-08:DiscoveryEPR', ''), ('signed as OpenSAML does', TOKEN, 'xsd xs xsi'))
+def who_logs_in_has_the_card_that_was_ordered(world, how, listed):
 	lars = world.user()
 	with world.configured(provider(world)):
 		b, page, asked = opened(world, lars)
@@ -115,7 +118,7 @@ def who_logs_in_has_the_card_that_was_ordered(world, how):
 			    padding.PKCS1v15(), hashes.SHA256())
 		assert page.token.partition('.')[2] not in asked.url, 'the answer is not told to the provider'
 		awaits(world, lars)
-		done = go_on(b, asked, answer_to(world, asked, lars, how=how))
+		done = go_on(b, asked, answer_to(world, asked, lars, how=how, listed=listed))
 		assert done.status == 200 and done.title.startswith(DONE), done
 		card = client.read_card(world.get_card(lars).card)
 		assert card['sosi:AuthenticationLevel'] == '4' and card['medcom:UserCivilRegistrationNumber'] == lars.cpr, card

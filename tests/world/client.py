@@ -381,18 +381,22 @@ def signed_card(p, key, cert, hash_name='sha1', start=None, hours=8):
 
 # ---- a card from a bootstrap token (WS-Trust 1.3 and 1.4, as Seal.Net and unsealed write it)
 
-def signature_over(document, ids, key, cert, enveloped=False):
-    """a ds:Signature over the elements of document (markup) with these ids"""
+TYPED = 'xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="xs:string"'
+
+
+def signature_over(document, ids, key, cert, enveloped=False, listed=''):
+    """a ds:Signature over the elements of document (markup) with these ids; listed: the PrefixList of their c14n, as OpenSAML has it"""
     root = etree.fromstring(document)
-    transforms = [DS + 'enveloped-signature'] * enveloped + [EXC_C14N]
+    transforms = f'<ds:Transform Algorithm="{DS}enveloped-signature"></ds:Transform>' * enveloped + f'<ds:Transform Algorithm="{EXC_C14N}">'
+    if listed:
+        transforms += f'<ec:InclusiveNamespaces xmlns:ec="{EXC_C14N}" PrefixList="{listed}"></ec:InclusiveNamespaces>'
     method, digest_method = ALGORITHMS['sha256']
     info = (f'<ds:SignedInfo xmlns:ds="{DS}"><ds:CanonicalizationMethod Algorithm="{EXC_C14N}"></ds:CanonicalizationMethod>'
             f'<ds:SignatureMethod Algorithm="{method}"></ds:SignatureMethod>')
     for wanted in ids:
         element, = (e for e in root.iter(etree.Element) if wanted in (e.get('ID'), e.get(f'{{{WSU}}}Id')))
-        octets = etree.tostring(element, method='c14n', exclusive=True, with_comments=False)
-        info += (f'<ds:Reference URI="#{wanted}"><ds:Transforms>' +
-                 ''.join(f'<ds:Transform Algorithm="{t}"></ds:Transform>' for t in transforms) +
+        octets = etree.tostring(element, method='c14n', exclusive=True, with_comments=False, inclusive_ns_prefixes=listed.split())
+        info += (f'<ds:Reference URI="#{wanted}"><ds:Transforms>{transforms}</ds:Transform>'
                  f'</ds:Transforms><ds:DigestMethod Algorithm="{digest_method}"></ds:DigestMethod><ds:DigestValue>'
                  f'{base64.b64encode(hashlib.sha256(octets).digest()).decode()}</ds:DigestValue></ds:Reference>')
     info += '</ds:SignedInfo>'
@@ -401,14 +405,14 @@ def signature_over(document, ids, key, cert, enveloped=False):
             '</ds:KeyInfo></ds:Signature>')
 
 
-def bootstrap_token(p, world, holder='foces', idp='idp', minutes=60, cpr=True):
-    """an OIOSAML 3 bootstrap token for p: idp says who p is, to be used by holder; as markup"""
+def bootstrap_token(p, world, holder='foces', idp='idp', minutes=60, cpr=True, listed=''):
+    """an OIOSAML 3 bootstrap token for p: idp says who p is, to be used by holder; as markup. listed: as of signature_over"""
     core = 'https://data.gov.dk/model/core/'
     says = {core + 'specVersion': 'OIO-SAML-3.0', core + 'eid/cprNumber': p.cpr, core + 'eid/firstName': p.given,
             core + 'eid/lastName': p.sur, core + 'eid/professional/cvr': p.care_id,
             core + 'eid/professional/orgName': p.care_name}
     attributes = ''.join(
-        f'<saml:Attribute Name="{n}" NameFormat="urn:oasis:names:tc:SAML:2.0:attrname-format:uri"><saml:AttributeValue>'
+        f'<saml:Attribute Name="{n}" NameFormat="urn:oasis:names:tc:SAML:2.0:attrname-format:uri"><saml:AttributeValue{" " * bool(listed)}{TYPED * bool(listed)}>'
         f'{escape(v)}</saml:AttributeValue></saml:Attribute>' for n, v in says.items() if cpr or not n.endswith('cprNumber'))
     now = utcnow()
     end = iso(now + datetime.timedelta(minutes=minutes))
@@ -421,7 +425,7 @@ def bootstrap_token(p, world, holder='foces', idp='idp', minutes=60, cpr=True):
              f'</saml:Subject><saml:Conditions NotOnOrAfter="{end}"><saml:AudienceRestriction><saml:Audience>'
              'https://sts.sosi.dk/</saml:Audience></saml:AudienceRestriction></saml:Conditions>'
              f'<saml:AttributeStatement>{attributes}</saml:AttributeStatement></saml:Assertion>')
-    signature = signature_over(token, ['bst'], world.key(idp), world.cert(idp), enveloped=True)
+    signature = signature_over(token, ['bst'], world.key(idp), world.cert(idp), enveloped=True, listed=listed)
     return token.replace('</saml:Issuer>', '</saml:Issuer>' + signature, 1)
 
 

@@ -232,8 +232,8 @@ def read_card(assertion):
 
 # ---- the signature, the chain, the times
 
-def c14n(element):
-    return etree.tostring(element, method='c14n', exclusive=True, with_comments=False)
+def c14n(element, listed=()):
+    return etree.tostring(element, method='c14n', exclusive=True, with_comments=False, inclusive_ns_prefixes=listed)
 
 
 def without(assertion, signature):
@@ -457,11 +457,12 @@ def verify_message(signature, root, bad):
             hash_ = DIGEST_METHODS[algorithm(reference, 'DigestMethod')[0]]
             if element is None or transforms not in ([EXC_C14N], [ENVELOPED, EXC_C14N]):
                 raise bad
-            octets = c14n(element)
+            listed = [p for e in reference.iter(f'{{{EXC_C14N}}}InclusiveNamespaces') for p in e.get('PrefixList').split()]
+            octets = c14n(element, listed)
             if ENVELOPED in transforms:
                 copy = etree.fromstring(octets)
                 without(copy, only(copy, 'ds', 'Signature', 'ds:Signature'))
-                octets = c14n(copy)
+                octets = c14n(copy, listed)
             if hash_(octets).digest() != wanted:
                 raise bad
             signed.add(reference.get('URI')[1:])
