@@ -94,7 +94,7 @@ pg_restart(struct test_pg *pg)
 		    "-c", "log_min_messages=fatal", (char *)NULL);
 		_exit(127);
 	}
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < 12000; i++) {	/* two minutes: recovery on a busy disk takes its time */
 		if (PQping(pg->conninfo) == PQPING_OK)
 			return;
 		if (waitpid(pg->pid, NULL, WNOHANG) == pg->pid) {
