@@ -24,15 +24,17 @@ class Node:
 		return self.f.readline().rstrip(b'\r\n')
 
 	def get(self, key):
+		"""(flags, value), or None."""
 		words = self.ask(b'get ' + key).split()
 		if words[0] == b'END':
 			return None
 		data = self.f.read(int(words[3]) + 2)[:-2]
 		self.f.readline()
-		return data
+		return words[2], data
 
-	def set(self, key, data):
-		assert self.ask(b'set %s 0 3600 %d' % (key, len(data)), data) == b'STORED'
+	def set(self, key, value):
+		flags, data = value
+		assert self.ask(b'set %s %s 3600 %d' % (key, flags, len(data)), data) == b'STORED'
 
 	def delete(self, key):
 		return self.ask(b'delete ' + key)
@@ -131,9 +133,14 @@ def resurrect_card(run):
 	for n, value in kept:
 		if value is not None:
 			n.set(key, value)
-	run.checker.sql('DELETE FROM revoked_card')
 	workers = [name for server in range(run.site.servers) for name in run.site.processes(server + 1)]
-	run.site.kill(*workers)
+	with contextlib.ExitStack() as housekeepers:
+		for server in range(run.site.servers):
+			housekeepers.enter_context(run.world.stopped(f's{server + 1}-housekeeper'))
+		run.checker.sql('DELETE FROM revoked_card')
+		for s in run.world.sandbox['servers']:
+			os.unlink(os.path.join(s['state'], 'withdrawn-cards'))
+		run.site.kill(*workers)
 	for name in workers:
 		run.site.wait_listening(name)
 	time.sleep(1.5)	# Apache asks a worker that was away again after a second
