@@ -197,12 +197,20 @@ $(BENCH_BINS): $(B)/bench/%: $(B)/tests/bench/%.o $(B)/libcache.a $(B)/libbase.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
 
+# what the browser tests ask about what a page has posted
+JUDGE_SRC := $(wildcard tests/browser/*.c)
+JUDGE_BINS := $(JUDGE_SRC:tests/browser/%.c=$(B)/browser/%)
+$(JUDGE_SRC:%.c=$(B)/%.o): INCLUDES := -Ilib/signing $(USES_signing:%=-Ilib/%)
+$(JUDGE_BINS): $(B)/browser/%: $(B)/tests/browser/%.o $(B)/libsigning.a $(USES_signing:%=$(B)/lib%.a)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # ---------------------------------------------------------------------------------------------
 .PHONY: all deps demo test test-built formats check fuzz fuzz-replay bench chaos lint format clean help world man signer
 
-all: $(PROGRAM_BINS) $(WORLD_BINS)	## build everything into build/plain (SAN=address|undefined|thread: build/<SAN>)
+all: $(PROGRAM_BINS) $(WORLD_BINS) $(JUDGE_BINS)	## build everything into build/plain (SAN=address|undefined|thread: build/<SAN>)
 
 world: $(WORLD_BINS)
 

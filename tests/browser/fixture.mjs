@@ -120,6 +120,11 @@ export class Fixture {
 		return { names: [...fields.keys()], token: fields.get('token'), text: Buffer.from(fields.get('signature'), 'base64').toString() };
 	}
 
+	/* Its signature as it was posted. */
+	posted(url) {
+		return new URLSearchParams(this.page(url).answers[0]).get('signature');
+	}
+
 	async handle(request, response) {
 		const url = new URL(request.url, 'http://x');
 		const chunks = [];

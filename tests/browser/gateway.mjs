@@ -460,4 +460,87 @@ configured('keeping the file is not offered where it is not allowed', { browser_
 	assert.equal(await page.locator('#remember').count(), 0);
 });
 
+/* ---- logging in at an identity provider: another site, whose page posts its answer to the gateway as providers do */
+
+const provider = async () => {
+	const site = createServer(async (request, response) => {
+		const url = `${site.url}${request.url.slice(1)}`;
+		const { acs, ...fields } = site.visitor && request.url.startsWith('/sso?') ? await world('log_in', { user: site.visitor, url }) : {};
+		const inputs = Object.entries(fields).map(([name, value]) => `<input type="hidden" name="${name}" value="${value}">`).join('');
+		response.writeHead(200, { 'Content-Type': 'text/html' }).end('<!DOCTYPE html><link rel="icon" href="data:,"><title>provider</title>' +
+			(acs ? `<form method="post" action="${site.change(acs)}">${inputs}<button>send</button></form><script>document.forms[0].submit()</script>` : ''));
+	});
+	site.change = acs => acs;
+	await new Promise(done => site.listen(0, '127.0.0.1', done));
+	site.url = `http://sosigw.test:${site.address().port}/`;
+	return site;
+};
+
+const withProvider = (name, run) => test(name, async t => {
+	const site = await provider();
+	const before = await world('provide', { url: `${site.url}sso` });
+	await new Promise(done => setTimeout(done, 500));
+	try {
+		await run(t, site);
+	} finally {
+		await world('configure', before);
+		await new Promise(done => setTimeout(done, 500));
+		site.close();
+	}
+}, { alone: true });
+
+/* What a request had with it, once it is sent: Chromium adds the cookies last. */
+const sentWith = async request => {
+	const headers = await (await request).allHeaders();
+	return { cookie: headers.cookie ?? '', from: headers['sec-fetch-site'] };
+};
+const logInLink = page => page.locator('section[aria-labelledby="elsewhere"] a');
+
+for (const [locale, words] of [['da-DK', { link: /^Log ind med/, on: 'Du er logget ind', button: 'Fortsæt', done: SIGNED }],
+	['en-GB', { link: /^Log in with/, on: 'You have logged in', button: 'Go on', done: /^You are signed in until \d\d:\d\d/ }]]) {
+	withProvider(`who logs in at an identity provider has the card, and the cookie goes with our own page alone (${locale})`, async (t, site) => {
+		const { page, ...made } = await ready(t, { profile: { locale } });
+		site.visitor = made.user;
+		if (locale !== 'da-DK') {	/* the address that the program was given has the gateway's language */
+			await page.getByRole('link', { name: 'English' }).click();
+			await inState(page, 'ready');
+		}
+		await page.locator(`html[lang="${locale.slice(0, 2)}"]`).waitFor();
+		assert.match(await logInLink(page).innerText(), words.link);
+		await assertAccessible(page, `a page with a provider, ${locale}`);
+		await pictures(page, `provider-${locale}`);
+		const [cookie] = (await page.context().cookies()).filter(({ name }) => name === '__Host-sosigw-sign');
+		assert.deepEqual([cookie.sameSite, cookie.httpOnly, cookie.secure, cookie.path], ['Strict', true, true, '/']);
+		const acs = page.waitForRequest(/\/sign\/acs$/);
+		await logInLink(page).click();
+		assert.deepEqual(await sentWith(acs), { cookie: '', from: 'cross-site' });
+		await page.getByRole('button', { name: words.button }).waitFor();
+		assert.equal(await title(page), words.on);
+		assert.equal(await page.evaluate(() => document.activeElement.type), 'submit');
+		await assertAccessible(page, `going on, ${locale}`);
+		await pictures(page, `going-on-${locale}`);
+		await isAwaited(made);
+		const login = page.waitForRequest(/\/sign\/login$/);
+		await Promise.all([page.waitForURL(/\/sign\/login$/), page.keyboard.press('Enter')]);
+		assert.deepEqual(await sentWith(login), { cookie: `${cookie.name}=${cookie.value}`, from: 'same-origin' });
+		assert.match(await title(page), words.done);
+		assert.equal((await world('get_card', { user: made.user })).card['sosi:AuthenticationLevel'], '4');
+		await assertAccessible(page, `logged in, ${locale}`);
+	});
+}
+
+withProvider('a provider cannot log anybody in without our own page in between', async (t, site) => {
+	const made = await ready(t);
+	t.allow(/status of 403/);
+	site.visitor = made.user;
+	site.change = acs => acs.replace(/acs$/, 'login');
+	const login = made.page.waitForRequest(/\/sign\/login$/);
+	await logInLink(made.page).click();
+	assert.deepEqual(await sentWith(login), { cookie: '', from: 'cross-site' });
+	await made.page.waitForURL(/\/sign\/login$/);
+	assert.match(await title(made.page), /fremmed side/);
+	await assertAccessible(made.page, 'from a provider');
+	await isAwaited(made);
+});
+
 export const prepare = () => world('configure', { browser_remember_key_file: true, language: 'da' });

@@ -13,6 +13,7 @@ import traceback
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [os.path.join(HERE, '..', 'world'), os.path.join(HERE, '..', 'flow')]
 import client
+import flow_idp
 import harness
 
 PEOPLE = {'lars': client.LARS, 'stine': client.STINE, 'mette': client.METTE}
@@ -56,6 +57,20 @@ class Gateway:
 			place[name] = value
 		self.world.configure(document)
 		return before
+
+	def provide(self, url):
+		"""The organisation has an identity provider there; what `configure` is to be given to have it as before."""
+		document = self.world.configuration()
+		before = {'organisations': json.loads(json.dumps(document['organisations']))}
+		flow_idp.provider(self.world, url)(document)
+		self.world.configure(document)
+		return before
+
+	def log_in(self, user, url):
+		"""What the provider, asked by that link, has the browser post when this user has logged in."""
+		asked = flow_idp.Asked(url)
+		return {'acs': asked.acs, 'RelayState': asked.relay,
+		    'SAMLResponse': flow_idp.answer_to(self.world, asked, self.people[user], listed='xsd xs xsi')}
 
 
 def serve(folder):

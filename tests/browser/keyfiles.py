@@ -27,7 +27,9 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 PLAIN = 'Kodeord-til-test-4711'
 DANISH = 'Rødgrød€med-fløde-æøåÆØÅ'
-READABLE = ('OpenSSL with the certificates in clear', 'the key in clear', 'a PEM file', 'a certificate')
+READABLE = ('OpenSSL with the certificates in clear', 'the key in clear', 'a PEM file', 'a certificate',
+	# where OpenSSL makes no MAC, it encrypts no certificates
+	'OpenSSL without a MAC', 'OpenSSL 3DES without a MAC', 'Danish password, OpenSSL without a MAC', 'PBMAC1')
 ROWS = []
 
 

@@ -1,6 +1,6 @@
 /* The script of the signing page, against pages of the fixture server: what it opens, refuses, shows, posts and keeps. */
 import { writeFileSync } from 'node:fs';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { card, Fixture, LARS, signedInfo } from './fixture.mjs';
 import {
@@ -593,5 +593,14 @@ for (const hash of ['sha1', 'sha256']) {
 		assert(text.includes('<openoces:Name>action</openoces:Name><openoces:Value Encoding="xml" VisibleToSigner="yes">logon<'));
 		writeFileSync(file, text.replace('c0ffee', 'c0ffef'));
 		assert.throws(verify);
+		/* the server's own reader: from the posted field itself, as it came */
+		const read = (expected, host, input = fixture.posted(url)) => {
+			const program = join(config.build, 'browser', 'read_logon');
+			return spawnSync(program, [ROOTS[0], world('oces2-ca.pem'), expected, host], { input, encoding: 'utf8' }).stdout;
+		};
+		assert.equal(read(challenge, 'gw.example.dk'), 'Lars Ærø Larsen, CVR 20921897\n');
+		assert.match(read('c0ffef<&>"é', 'gw.example.dk'), /^SIGNATURE: challenge/);
+		assert.match(read(challenge, 'gw.example.com'), /^SIGNATURE: logonto/);
+		assert.match(read(challenge, 'gw.example.dk', text.replace('c0ffee', 'c0ffef')), /^SIGNATURE: digest/);
 	});
 }

@@ -20,31 +20,35 @@ TOKEN = 'https://data.gov.dk/model/core/eid/bootstrapToken'
 DONE, REFUSED, OTHER = 'You are signed in until', 'You have not logged in', 'Somebody else has logged in'
 
 
-def provider(w):
+def provider(w, url=SSO):
 	"""A change of the configuration: Region A has an identity provider."""
 	with open(w.certs.cert('idp'), encoding='ascii') as f:
 		pem = f.read()
 
 	def change(document):
 		document['organisations'][0]['identity_providers'] = [{
-		    'name': 'Region A login <&>', 'url': SSO, 'issuer': ISSUER, 'audience': AUDIENCE, 'certificates': [pem],
+		    'name': 'Region A login <&>', 'url': url, 'issuer': ISSUER, 'audience': AUDIENCE, 'certificates': [pem],
 		    'certificate_file': w.certs.cert('foces'), 'key_file': w.certs.key('foces'),
 		}]
 	return change
 
 
 class Asked:
-	"""What the link on the page asks the provider."""
+	"""What a link, with this text, asks the provider."""
 
-	def __init__(self, page):
-		link, = page.root.xpath('//section[@aria-labelledby="elsewhere"]//a')
-		self.name, self.url = link.text, link.get('href')
+	def __init__(self, url, name=''):
+		self.name, self.url = name, url
 		query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.url).query))
-		self.signed, _, signature = self.url.partition('?tenant=1&')[2].partition('&Signature=')
+		self.signed, _, signature = url[url.index('SAMLRequest='):].partition('&Signature=')
 		self.signature = base64.b64decode(urllib.parse.unquote(signature))
 		self.relay = query['RelayState']
 		self.request = client.etree.fromstring(zlib.decompress(base64.b64decode(query['SAMLRequest']), -15))
 		self.id, self.acs = self.request.get('ID'), self.request.get('AssertionConsumerServiceURL')
+
+
+def asked_on(page):
+	link, = page.root.xpath('//section[@aria-labelledby="elsewhere"]//a')
+	return Asked(link.get('href'), link.text)
 
 
 def answer_to(w, asked, who, change=lambda xml: xml, after=lambda xml: xml, signer='idp', holder='foces', how=TOKEN, listed='', **says):
@@ -82,7 +86,7 @@ def opened(w, who):
 	b = visitor(w)
 	page = b.open(w.post_service(client.order_card(who)).parse().browser_url)
 	assert page.status == 200, page
-	return b, page, Asked(page)
+	return b, page, asked_on(page)
 
 
 def from_provider(b, asked, answer):
@@ -165,11 +169,11 @@ def a_false_answer_is_refused_and_no_sts_is_asked(world, how):
 		assert world.sts_control() == before, 'the STS was asked'
 		awaits(world, lars)
 		# the page awaits another answer now, with another request
-		again = Asked(refused)
+		again = asked_on(refused)
 		assert again.id != asked.id
 		old = go_on(b, again, answer_to(world, asked, lars))
 		assert old.status == 422 and REFUSED in old.said, old
-		done = go_on(b, Asked(old), answer_to(world, Asked(old), lars))
+		done = go_on(b, asked_on(old), answer_to(world, asked_on(old), lars))
 		assert done.title.startswith(DONE), done
 
 
