@@ -33,6 +33,8 @@ SANITIZER = re.compile(r'ERROR: (?:Address|Leak)Sanitizer|runtime error: |WARNIN
 ENDED = re.compile(r'^\S+ (\S+) ended with (-?\d+)', re.M)
 FINE = {0, -signal.SIGTERM, -signal.SIGINT}	# how a process that was asked to may end
 ASSERTION = re.compile(rb'<(?:\w+:)?Assertion[ >].*?</(?:\w+:)?Assertion>', re.S)
+PROGRAM = re.compile(r'/s\d+-(?:proxy-\d+|card-\d+|housekeeper)\.log$')
+USED = re.compile(rb'"event":"configuration","message":"revision (\d+) is in use"')
 
 
 def free_port_base():
@@ -228,7 +230,22 @@ class World:
 		return json.loads(self.ctl('config', 'export'))
 
 	def configure(self, document):
-		self.ctl('config', 'import', '-', '--comment', 'flow test', stdin=json.dumps(document))
+		"""Publishes it: (its revision, whether that is a new one). Who needs it live everywhere takes `configured`."""
+		said = json.loads(self.ctl('--json', 'config', 'import', '-', '--comment', 'flow test', stdin=json.dumps(document)))
+		return said['revision'], said['published']
+
+	def configure_everywhere(self, document):
+		"""Publishes it and waits until all programs that run have said that they use it; one that is stopped does not."""
+		logs = [p for p in glob.glob(os.path.join(self.folder, 'log', '*.log')) if PROGRAM.search(p)]
+		before = {p: os.path.getsize(p) for p in logs}
+		revision, is_new = self.configure(document)
+
+		def uses(path):
+			with open(path, 'rb') as f:
+				f.seek(before[path])
+				return any(int(n) >= revision for n in USED.findall(f.read()))
+		if is_new:
+			until(lambda: all(uses(p) for p in logs), 5)
 
 	@contextlib.contextmanager
 	def configured(self, change):
@@ -236,13 +253,11 @@ class World:
 		before = self.configuration()
 		document = json.loads(json.dumps(before))
 		change(document)
-		self.configure(document)
-		time.sleep(0.5)
+		self.configure_everywhere(document)
 		try:
 			yield
 		finally:
-			self.configure(before)
-			time.sleep(0.5)
+			self.configure_everywhere(before)
 
 	def pid(self, name):
 		"""Of a process as `scripts/sandbox status` lists it; without s1- of the first server, and apache-1 for s1-apache."""
