@@ -87,7 +87,7 @@ def a_kept_card_is_refused_once_a_list_names_its_certificate(world):
 	with world.configured(look_again):
 
 		def nobody_serves():
-			return all(world.post_proxy(request).status == 500 for _ in range(8))
+			return all(world.post_proxy(request).status == 500 and world.get_card(lars).fault for _ in range(8))
 
 		assert until(nobody_serves, 10, 0.2), 'the card is still used'
 		with world.nothing_forwarded():
