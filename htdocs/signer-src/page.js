@@ -11,8 +11,8 @@ const language = document.documentElement.lang || undefined;
 /* What would turn a line around or hide in it shows as a question mark. */
 export const plain = value => String(value).replace(/[\p{Cc}\p{Cf}]/gu, '\ufffd');
 
-export const dateTime = date => date.toLocaleString(language, { dateStyle: 'long', timeStyle: 'short' });
-export const day = date => date.toLocaleDateString(language, { dateStyle: 'long' });
+export const dateTime = date => date.toLocaleString(language, { dateStyle: 'long', timeStyle: 'short', timeZone: 'Europe/Copenhagen' });
+export const day = date => date.toLocaleDateString(language, { dateStyle: 'long', timeZone: 'Europe/Copenhagen' });
 
 /* Finds the text with this key and puts the values where it says {name}. */
 export const text = (key, values = {}) => {

@@ -122,6 +122,9 @@ test('the page shows the person, and the card says the same', async t => {
 		'name': 'Lars Ærø Larsen', 'cpr': '050179-****', 'role': 'Læge', 'occupation': 'Overlæge', 'authorisation': 'J0184', 'organisation': 'TRIFORK A/S, CVR 20921897',
 		'system': 'Sygdom.dk', 'level': '4 (dit medarbejdercertifikat)', 'valid-from': '', 'valid-to': '',
 	});
+	const octets = Buffer.from(await made.page.locator('#sign').getAttribute('data-card'), 'base64').toString();
+	const danish = { dateStyle: 'long', timeStyle: 'short', timeZone: 'Europe/Copenhagen' };
+	assert.equal(shown['valid-to'], new Date(/NotOnOrAfter="([^"]+)"/.exec(octets)[1]).toLocaleString('da', danish));
 	await signWith(made.page, GOOD);
 	const { card } = await world('get_card', { user: made.user });
 	assert.equal(card['medcom:UserRole'], '7170');
