@@ -52,7 +52,7 @@ buf_room(struct buf *b, size_t n)
 void
 buf_put(struct buf *b, struct slice s)
 {
-	if (s.n == 0)
+	if (s.p == NULL || s.n == 0)
 		return;
 	char *room = buf_room(b, s.n);
 	if (room != NULL) {

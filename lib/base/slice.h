@@ -60,7 +60,7 @@ static inline struct slice
 slice_from(struct slice a, size_t from)
 {
 	if (a.p == NULL)
-		return a;
+		return (struct slice){ NULL, 0 };
 	if (from > a.n)
 		from = a.n;
 	return (struct slice){ a.p + from, a.n - from };

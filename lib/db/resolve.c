@@ -120,7 +120,7 @@ resolve(const char *host, int64_t deadline, struct resolved *out, struct err *e)
 	if (l == NULL)
 		return err_set(e, ERR_MEMORY, "a name's address");
 	if (!start(l)) {
-		let_go(l);
+		atomic_store(&l->users, 1);
 		let_go(l);
 		return err_set(e, ERR_MEMORY, "a thread for a name's address");
 	}

@@ -252,7 +252,7 @@ pki_revoked_has(struct pki_revoked *r, const struct pki_cert_key *key)
 static const struct revoked_list *
 list_for(const struct map *m, X509 *cert)
 {
-	struct revoked_list issuer;
+	struct revoked_list issuer = { .this_update = 0 };
 
 	revoked_issuer(X509_get_issuer_name(cert), issuer.issuer);
 	return m->nlists == 0 ? NULL : bsearch(&issuer, m->lists, m->nlists, sizeof issuer, by_issuer);

@@ -35,7 +35,7 @@ next_line(struct slice bytes, size_t *at, struct slice *line, struct err *e)
 	*line = (struct slice){ rest.p, end < 0 ? rest.n : (size_t)end };
 	if (line->n > LINE_MAX_BYTES)
 		return err_set(e, ERR_XML, "line of %zu bytes before the root part", line->n);
-	if (end < 0)
+	if (rest.p == NULL || end < 0)
 		return 0;
 	if (!is_text(*line))
 		return err_set(e, ERR_XML, "not text before the root part: %.*s", SLICE_FMT(*line));
