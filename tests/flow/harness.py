@@ -363,5 +363,14 @@ def complaints(folder, killed, fine=FINE):
 	with open(os.path.join(folder, 'log', 'supervisor.log'), encoding='utf-8') as f:
 		for name, code in ENDED.findall(f.read()):
 			if int(code) not in fine and not any(name.endswith(k) for k in killed):
-				out.append(f'{name} ended with {code}')
+				out.append('\n    | '.join([f'{name} ended with {code}'] + errors_of(folder, name)))
 	return out
+
+
+def errors_of(folder, name):
+	"""The last errors that this process logged."""
+	try:
+		with open(os.path.join(folder, 'log', f'{name}.log'), errors='replace', encoding='utf-8') as f:
+			return [line.strip() for line in f if '"level":"error"' in line][-5:]
+	except FileNotFoundError:
+		return []
