@@ -368,9 +368,9 @@ def complaints(folder, killed, fine=FINE):
 
 
 def errors_of(folder, name):
-	"""The last errors that this process logged."""
+	"""The last errors that this process logged, and how it stopped."""
 	try:
 		with open(os.path.join(folder, 'log', f'{name}.log'), errors='replace', encoding='utf-8') as f:
-			return [line.strip() for line in f if '"level":"error"' in line][-5:]
+			return [line.strip() for line in f if '"level":"error"' in line or '"event":"stop"' in line][-5:]
 	except FileNotFoundError:
 		return []
