@@ -7,6 +7,7 @@
 
 #include "arena.h"
 #include "err.h"
+#include "xml.h"
 
 #include <openssl/x509.h>
 
@@ -51,6 +52,16 @@ int dsig_sign(struct arena *a, struct slice card, enum dsig_hash hash, EVP_PKEY 
 
 /* ---- value.c: signatures that are not of a card, piece by piece; what is done with them is for the caller to judge */
 
+#define DSIG_ENVELOPED "http://www.w3.org/2000/09/xmldsig#enveloped-signature"
+#define DSIG_EXCLUSIVE "http://www.w3.org/2001/10/xml-exc-c14n#"
+#define DSIG_INCLUSIVE "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
+
+/* The first child of that name in ds:; NULL: none, or there is no parent. */
+xmlNode *dsig_child(const xmlNode *parent, const char *name);
+/* One child in ds: of each name (the last is NULL), in that order, none behind, nothing but elements. */
+bool dsig_consists_of(const xmlNode *node, const char *const *names);
+/* An element that says an Algorithm and holds nothing. */
+bool dsig_is_method(const xmlNode *node);
 /* The hash that a SignatureMethod, a DigestMethod names by its URI. -1: not one that is allowed. */
 int dsig_hash_of_signature(struct slice method, enum dsig_hash *hash);
 int dsig_hash_of_digest(struct slice method, enum dsig_hash *hash);

@@ -3,11 +3,7 @@
 #define DSIG_FORM_H
 
 #include "dsig.h"
-#include "xml.h"
 
-#define DSIG_ENVELOPED "http://www.w3.org/2000/09/xmldsig#enveloped-signature"
-#define DSIG_EXCLUSIVE "http://www.w3.org/2001/10/xml-exc-c14n#"
-#define DSIG_INCLUSIVE "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
 #define DSIG_CARD_ID "IDCard"
 #define DSIG_SIGNATURE_ID "OCESSignature"
 

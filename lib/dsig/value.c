@@ -26,6 +26,29 @@ hash_of(const struct dsig_algorithm *algorithm, enum dsig_hash *hash)
 	return 0;
 }
 
+xmlNode *
+dsig_child(const xmlNode *parent, const char *name)
+{
+	return xml_child(parent, NS_DS, name, 0);
+}
+
+bool
+dsig_consists_of(const xmlNode *node, const char *const *names)
+{
+	const xmlNode *child = xml_first(node);
+
+	for (; *names != NULL; names++, child = xml_next(child))
+		if (!xml_is(child, NS_DS, *names))
+			return false;
+	return child == NULL && node != NULL && xml_only_elements(node);
+}
+
+bool
+dsig_is_method(const xmlNode *node)
+{
+	return node != NULL && xml_only_attribute(node, "Algorithm") && node->children == NULL;
+}
+
 int
 dsig_hash_of_signature(struct slice method, enum dsig_hash *hash)
 {

@@ -16,48 +16,22 @@
 #include "signing_private.h"
 
 #define TO_BE_SIGNED "ToBeSigned"
-#define INCLUSIVE "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
-#define EXCLUSIVE "http://www.w3.org/2001/10/xml-exc-c14n#"
-
-static xmlNode *
-ds(const xmlNode *parent, const char *name)
-{
-	return xml_child(parent, NS_DS, name, 0);
-}
 
 /* ---- SignedInfo */
-
-/* One child of each name, in that order, and none behind. */
-static bool
-consists_of(const xmlNode *node, const char *const *names)
-{
-	const xmlNode *child = xml_first(node);
-
-	for (; *names != NULL; names++, child = xml_next(child))
-		if (!xml_is(child, NS_DS, *names))
-			return false;
-	return child == NULL && xml_only_elements(node);
-}
-
-static bool
-is_method(const xmlNode *node)
-{
-	return xml_only_attribute(node, "Algorithm") && node->children == NULL;
-}
 
 static int
 check_signed_info(const xmlNode *info, struct err *e)
 {
 	static const char *const parts[] = { "CanonicalizationMethod", "SignatureMethod", "Reference", NULL };
 	static const char *const reference_parts[] = { "DigestMethod", "DigestValue", NULL };
-	const xmlNode *reference = ds(info, "Reference");
+	const xmlNode *reference = dsig_child(info, "Reference");
 
-	if (!consists_of(info, parts) || !xml_only_attribute(info, NULL) ||
-	    !is_method(ds(info, "CanonicalizationMethod")) || !is_method(ds(info, "SignatureMethod")))
+	if (!dsig_consists_of(info, parts) || !xml_only_attribute(info, NULL) ||
+	    !dsig_is_method(dsig_child(info, "CanonicalizationMethod")) || !dsig_is_method(dsig_child(info, "SignatureMethod")))
 		return err_set(e, ERR_SIGNATURE, "SignedInfo: form");
-	if (!consists_of(reference, reference_parts) || !xml_only_attribute(reference, "URI") ||
-	    !is_method(ds(reference, "DigestMethod")) || !xml_only_text(ds(reference, "DigestValue")) ||
-	    !xml_only_attribute(ds(reference, "DigestValue"), NULL))
+	if (!dsig_consists_of(reference, reference_parts) || !xml_only_attribute(reference, "URI") ||
+	    !dsig_is_method(dsig_child(reference, "DigestMethod")) || !xml_only_text(dsig_child(reference, "DigestValue")) ||
+	    !xml_only_attribute(dsig_child(reference, "DigestValue"), NULL))
 		return err_set(e, ERR_SIGNATURE, "Reference: form");
 	return 0;
 }
@@ -65,8 +39,8 @@ check_signed_info(const xmlNode *info, struct err *e)
 static int
 check_digest(struct arena *a, const struct posted *p, struct err *e)
 {
-	const xmlNode *reference = ds(p->signed_info, "Reference");
-	struct slice method = xml_attr(a, ds(reference, "DigestMethod"), "Algorithm"), octets = { NULL, 0 };
+	const xmlNode *reference = dsig_child(p->signed_info, "Reference");
+	struct slice method = xml_attr(a, dsig_child(reference, "DigestMethod"), "Algorithm"), octets = { NULL, 0 };
 	enum dsig_hash hash;
 
 	if (!slice_is(xml_attr(a, reference, "URI"), "#" TO_BE_SIGNED))
@@ -76,17 +50,17 @@ check_digest(struct arena *a, const struct posted *p, struct err *e)
 	if (xml_canonical(a, p->object, XML_C14N_INCLUSIVE, NULL, &octets, e) < 0)
 		return -1;
 	/* as written by dsig_digest: one line, with padding */
-	struct slice value = slice_trim(xml_text(a, ds(reference, "DigestValue")));
+	struct slice value = slice_trim(xml_text(a, dsig_child(reference, "DigestValue")));
 	return slice_eq(value, dsig_digest(a, hash, octets)) ? 0 : err_set(e, ERR_SIGNATURE, "digest does not match");
 }
 
 static int
 find_signer(struct arena *a, const struct posted *p, X509 **signer, struct err *e)
 {
-	struct slice method = xml_attr(a, ds(p->signed_info, "CanonicalizationMethod"), "Algorithm"), octets = { NULL, 0 };
-	enum xml_c14n form = slice_is(method, EXCLUSIVE) ? XML_C14N_EXCLUSIVE : XML_C14N_INCLUSIVE;
+	struct slice method = xml_attr(a, dsig_child(p->signed_info, "CanonicalizationMethod"), "Algorithm"), octets = { NULL, 0 };
+	enum xml_c14n form = slice_is(method, DSIG_EXCLUSIVE) ? XML_C14N_EXCLUSIVE : XML_C14N_INCLUSIVE;
 
-	if (form == XML_C14N_INCLUSIVE && !slice_is(method, INCLUSIVE))
+	if (form == XML_C14N_INCLUSIVE && !slice_is(method, DSIG_INCLUSIVE))
 		return err_set(e, ERR_SIGNATURE, "CanonicalizationMethod: %.64s", method.p == NULL ? "" : method.p);
 	if (xml_canonical(a, p->signed_info, form, NULL, &octets, e) < 0)
 		return -1;
@@ -148,9 +122,9 @@ static int
 read_properties(struct arena *a, const struct posted *p, struct slice values[PROPERTIES], struct err *e)
 {
 	static const char *const parts[] = { "SignatureProperties", NULL };
-	const xmlNode *list = ds(p->object, "SignatureProperties");
+	const xmlNode *list = dsig_child(p->object, "SignatureProperties");
 
-	if (!consists_of(p->object, parts) || !xml_only_attribute(p->object, "Id") ||
+	if (!dsig_consists_of(p->object, parts) || !xml_only_attribute(p->object, "Id") ||
 	    !slice_is(xml_attr(a, p->object, "Id"), TO_BE_SIGNED) || !xml_only_attribute(list, NULL) ||
 	    !xml_only_elements(list))
 		return err_set(e, ERR_SIGNATURE, "Object: form");
@@ -185,7 +159,7 @@ read_form(struct arena *a, struct slice text, struct posted *p, struct slice val
 	if (p->openoces == NULL || p->object == NULL)
 		return err_set(e, ERR_SIGNATURE, "not a log-on form");
 	if (slice_is(xml_attr(a, p->signature, "Id"), TO_BE_SIGNED) || slice_is(xml_attr(a, p->signature, "id"), TO_BE_SIGNED) ||
-	    slice_is(xml_attr(a, ds(p->signature, "KeyInfo"), "Id"), TO_BE_SIGNED))
+	    slice_is(xml_attr(a, dsig_child(p->signature, "KeyInfo"), "Id"), TO_BE_SIGNED))
 		return err_set(e, ERR_SIGNATURE, "id " TO_BE_SIGNED " more than once");
 	return check_signed_info(p->signed_info, e) < 0 ? -1 : read_properties(a, p, values, e);
 }

@@ -26,8 +26,6 @@
 
 #define TEXT_MAX (256u << 10)
 #define SKEW 60
-#define EXC_C14N "http://www.w3.org/2001/10/xml-exc-c14n#"
-#define ENVELOPED "http://www.w3.org/2000/09/xmldsig#enveloped-signature"
 #define RSA_SHA256 "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
 #define SUCCESS "urn:oasis:names:tc:SAML:2.0:status:Success"
 #define BEARER "urn:oasis:names:tc:SAML:2.0:cm:bearer"
@@ -134,29 +132,6 @@ saml(const xmlNode *parent, const char *name)
 	return xml_child(parent, NS_SAML, name, 0);
 }
 
-static xmlNode *
-ds(const xmlNode *parent, const char *name)
-{
-	return xml_child(parent, NS_DS, name, 0);
-}
-
-static bool
-consists_of(const xmlNode *node, const char *const *names)
-{
-	const xmlNode *child = xml_first(node);
-
-	for (; *names != NULL; names++, child = xml_next(child))
-		if (!xml_is(child, NS_DS, *names))
-			return false;
-	return child == NULL && node != NULL && xml_only_elements(node);
-}
-
-static bool
-is_method(const xmlNode *node)
-{
-	return node != NULL && xml_only_attribute(node, "Algorithm") && node->children == NULL;
-}
-
 /* Of a PrefixList: NMTOKENS, or #default. */
 static bool
 is_prefix(struct slice s)
@@ -201,11 +176,11 @@ is_exclusive(struct arena *a, const xmlNode *node, xmlChar ***prefixes)
 	const xmlNode *list = xml_first(node);
 
 	*prefixes = NULL;
-	if (node == NULL || !xml_only_attribute(node, "Algorithm") || !slice_is(xml_attr(a, node, "Algorithm"), EXC_C14N))
+	if (node == NULL || !xml_only_attribute(node, "Algorithm") || !slice_is(xml_attr(a, node, "Algorithm"), DSIG_EXCLUSIVE))
 		return false;
 	if (list == NULL)
 		return node->children == NULL;
-	if (!xml_only_elements(node) || xml_next(list) != NULL || !xml_is(list, EXC_C14N, "InclusiveNamespaces") ||
+	if (!xml_only_elements(node) || xml_next(list) != NULL || !xml_is(list, DSIG_EXCLUSIVE, "InclusiveNamespaces") ||
 	    !xml_only_attribute(list, "PrefixList") || list->children != NULL)
 		return false;
 	*prefixes = split_prefixes(a, xml_attr(a, list, "PrefixList"));
@@ -224,18 +199,18 @@ check_form(struct arena *a, const xmlNode *assertion, const xmlNode *signature, 
 	static const char *const info_parts[] = { "CanonicalizationMethod", "SignatureMethod", "Reference", NULL };
 	static const char *const reference_parts[] = { "Transforms", "DigestMethod", "DigestValue", NULL };
 	static const char *const transforms[] = { "Transform", "Transform", NULL };
-	const xmlNode *info = ds(signature, "SignedInfo"), *reference = ds(info, "Reference"), *list = ds(reference, "Transforms");
-	const xmlNode *enveloped = xml_child(list, NS_DS, "Transform", 0), *digest = ds(reference, "DigestValue");
+	const xmlNode *info = dsig_child(signature, "SignedInfo"), *reference = dsig_child(info, "Reference"), *list = dsig_child(reference, "Transforms");
+	const xmlNode *enveloped = xml_child(list, NS_DS, "Transform", 0), *digest = dsig_child(reference, "DigestValue");
 	struct slice id = xml_attr(a, assertion, "ID"), uri = xml_attr(a, reference, "URI");
 
 	if (xml_child(assertion, NS_DS, "Signature", 1) != NULL || xml_child(signature, NS_DS, "SignedInfo", 1) != NULL ||
 	    xml_child(signature, NS_DS, "SignatureValue", 1) != NULL)
 		return refuse(e, "more than one signature");
-	if (!consists_of(info, info_parts) || !consists_of(reference, reference_parts) || !consists_of(list, transforms) ||
-	    !is_exclusive(a, ds(info, "CanonicalizationMethod"), &f->info_prefixes) || !is_method(ds(info, "SignatureMethod")) ||
-	    !is_method(enveloped) || !slice_is(xml_attr(a, enveloped, "Algorithm"), ENVELOPED) ||
+	if (!dsig_consists_of(info, info_parts) || !dsig_consists_of(reference, reference_parts) || !dsig_consists_of(list, transforms) ||
+	    !is_exclusive(a, dsig_child(info, "CanonicalizationMethod"), &f->info_prefixes) || !dsig_is_method(dsig_child(info, "SignatureMethod")) ||
+	    !dsig_is_method(enveloped) || !slice_is(xml_attr(a, enveloped, "Algorithm"), DSIG_ENVELOPED) ||
 	    !is_exclusive(a, xml_child(list, NS_DS, "Transform", 1), &f->prefixes) ||
-	    !is_method(ds(reference, "DigestMethod")) || !xml_only_text(digest) || !xml_only_attribute(digest, NULL))
+	    !dsig_is_method(dsig_child(reference, "DigestMethod")) || !xml_only_text(digest) || !xml_only_attribute(digest, NULL))
 		return refuse(e, "form of the signature");
 	/* what it is over is the element that we look at, whatever else there is */
 	if (id.n == 0 || uri.n != id.n + 1 || uri.p[0] != '#' || !slice_eq(slice_from(uri, 1), id))
@@ -250,20 +225,20 @@ check_digest(struct arena *a, const xmlNode *reference, struct slice octets, str
 {
 	enum dsig_hash hash;
 
-	if (dsig_hash_of_digest(xml_attr(a, ds(reference, "DigestMethod"), "Algorithm"), &hash) < 0 || hash == DSIG_SHA1)
+	if (dsig_hash_of_digest(xml_attr(a, dsig_child(reference, "DigestMethod"), "Algorithm"), &hash) < 0 || hash == DSIG_SHA1)
 		return refuse(e, "DigestMethod");
-	return slice_eq(slice_trim(xml_text(a, ds(reference, "DigestValue"))), dsig_digest(a, hash, octets)) ? 0 :
+	return slice_eq(slice_trim(xml_text(a, dsig_child(reference, "DigestValue"))), dsig_digest(a, hash, octets)) ? 0 :
 	    refuse(e, "digest does not match");
 }
 
 static int
 check_value(struct arena *a, const struct conf_idp *idp, const xmlNode *signature, const struct form *f, struct err *e)
 {
-	struct slice value = conv_unbase64(a, xml_text(a, ds(signature, "SignatureValue"))), octets = { NULL, 0 };
+	struct slice value = conv_unbase64(a, xml_text(a, dsig_child(signature, "SignatureValue"))), octets = { NULL, 0 };
 	enum dsig_hash hash;
 	X509 *cert;
 
-	if (dsig_hash_of_signature(xml_attr(a, ds(f->info, "SignatureMethod"), "Algorithm"), &hash) < 0 || hash == DSIG_SHA1)
+	if (dsig_hash_of_signature(xml_attr(a, dsig_child(f->info, "SignatureMethod"), "Algorithm"), &hash) < 0 || hash == DSIG_SHA1)
 		return refuse(e, "SignatureMethod");
 	if (value.p == NULL || xml_canonical_listed(a, f->info, f->info_prefixes, NULL, &octets, e) < 0)
 		return refuse(e, "SignatureValue");
@@ -278,7 +253,7 @@ check_value(struct arena *a, const struct conf_idp *idp, const xmlNode *signatur
 static int
 verify(struct arena *a, const struct conf_idp *idp, const xmlNode *assertion, const xmlNode **out, struct err *e)
 {
-	const xmlNode *signature = ds(assertion, "Signature");
+	const xmlNode *signature = dsig_child(assertion, "Signature");
 	struct slice octets = { NULL, 0 };
 	struct form f;
 	xmlDoc *doc;

@@ -6,7 +6,6 @@
 #include "conv.h"
 #include "rand.h"
 
-#define EXC_C14N "http://www.w3.org/2001/10/xml-exc-c14n#"
 #define RSA_SHA256 "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
 #define SHA256 "http://www.w3.org/2001/04/xmlenc#sha256"
 #define MOST (1u << 20)
@@ -61,7 +60,7 @@ put_reference(struct arena *a, struct buf *b, const char *id, const xmlNode *nod
 
 	if (node == NULL || xml_canonical(a, node, XML_C14N_EXCLUSIVE, NULL, &octets, e) < 0)
 		return err_set(e, ERR_INTERNAL, "request: %s", id);
-	buf_printf(b, "<ds:Reference URI=\"#%s\"><ds:Transforms><ds:Transform Algorithm=\"" EXC_C14N "\"></ds:Transform></ds:Transforms>"
+	buf_printf(b, "<ds:Reference URI=\"#%s\"><ds:Transforms><ds:Transform Algorithm=\"" DSIG_EXCLUSIVE "\"></ds:Transform></ds:Transforms>"
 	    "<ds:DigestMethod Algorithm=\"" SHA256 "\"></ds:DigestMethod><ds:DigestValue>%.*s</ds:DigestValue></ds:Reference>", id,
 	    SLICE_FMT(dsig_digest(a, DSIG_SHA256, octets)));
 	return 0;
@@ -76,7 +75,7 @@ put_signed_info(struct arena *a, struct buf *b, struct slice message, struct err
 	if (xml_parse(a, message, &xml_document_limits, &doc, e) < 0)
 		return -1;
 	const xmlNode *envelope = xmlDocGetRootElement(doc), *header = xml_child(envelope, NS_SOAP, "Header", 0);
-	buf_puts(b, "<ds:SignedInfo xmlns:ds=\"" NS_DS "\"><ds:CanonicalizationMethod Algorithm=\"" EXC_C14N "\">"
+	buf_puts(b, "<ds:SignedInfo xmlns:ds=\"" NS_DS "\"><ds:CanonicalizationMethod Algorithm=\"" DSIG_EXCLUSIVE "\">"
 	    "</ds:CanonicalizationMethod><ds:SignatureMethod Algorithm=\"" RSA_SHA256 "\"></ds:SignatureMethod>");
 	if (put_reference(a, b, "action", xml_child(header, NS_WSA05, "Action", 0), e) < 0 ||
 	    put_reference(a, b, "messageID", xml_child(header, NS_WSA05, "MessageID", 0), e) < 0 ||
