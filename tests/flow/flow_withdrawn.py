@@ -10,6 +10,11 @@ NO_CARD = 'sosigw_no_valid_idcard_in_cache'
 SESSION = re.compile(rb'sessionId[^>]*>([^<]+)<')
 
 
+def passing(document):
+	for o in document['organisations']:
+		o['pass_signed_cards'] = True
+
+
 def card_that_was_sent(w, user):
 	before = w.stub_count()
 	assert w.post_proxy(w.proxy_request(user)).status == 200
@@ -30,10 +35,6 @@ def a_logged_out_card_does_not_pass_as_the_clients_own(world):
 
 def an_older_card_that_the_client_has_kept_is_logged_out_too(world):
 	"""Two cards of one user: only the newer is in the cache when the user leaves."""
-	def passing(document):
-		for o in document['organisations']:
-			o['pass_signed_cards'] = True
-
 	lars = world.user()
 	world.order_and_sign(lars)
 	older = card_that_was_sent(world, lars)
@@ -72,10 +73,6 @@ def what_was_kept_by_name_is_not_found_by_session_nor_the_other_way(world):
 
 
 def nor_in_an_organisation_that_passes_signed_cards_on(world):
-	def passing(document):
-		for o in document['organisations']:
-			o['pass_signed_cards'] = True
-
 	lars = world.user()
 	world.order_and_sign(lars)
 	card = card_that_was_sent(world, lars)
@@ -138,10 +135,6 @@ def in_session_mode_the_awaiting_session_is_told_again(world):
 
 
 def a_short_message_that_is_passed_on_arrives_in_any_pieces(world):
-	def passing(document):
-		for o in document['organisations']:
-			o['pass_signed_cards'] = True
-
 	head = (f'<s:Envelope xmlns:s="{client.SOAP}"><s:Header><w:Security xmlns:w="{client.WSSE}"><a:Assertion xmlns:a="{client.SAML}" id="IDCard">'
 	    '<a:Subject><a:NameID>u</a:NameID></a:Subject><a:AttributeStatement id="IDCardData"><a:Attribute Name="sosi:AuthenticationLevel">'
 	    '<a:AttributeValue>2</a:AttributeValue></a:Attribute></a:AttributeStatement></a:Assertion></w:Security>'
