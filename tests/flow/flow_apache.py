@@ -1,6 +1,8 @@
 """What apache-conf/sosigw.conf promises, and the sandbox itself."""
+import contextlib
 import json
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -73,6 +75,24 @@ def a_card_worker_answers_while_its_twin_hangs(world):
 		assert answers >= 4, f'{answers} of 6 were answered'
 	finally:
 		os.kill(pid, signal.SIGCONT)
+
+
+@cases(*[(str(i), i) for i in range(3)])
+def apache_is_back_at_once_when_it_was_killed(world, _):
+	"""Its children do not outlive it: they would hold the port that the next one binds."""
+	def ends():
+		with open(os.path.join(world.folder, 'log', 'supervisor.log'), encoding='utf-8') as f:
+			return re.findall(r' s1-apache ended with (-?\d+)', f.read())
+
+	def answers():
+		with contextlib.suppress(OSError):
+			return world.get_card(world.user()).fault
+
+	before = ends()
+	world.killed.add('s1-apache')
+	os.kill(world.pid('apache-1'), signal.SIGKILL)
+	assert until(lambda: len(ends()) > len(before)) and until(answers)
+	assert ends() == before + ['-9'], ends()
 
 
 def a_second_sandbox_on_the_same_ports_is_refused(world):

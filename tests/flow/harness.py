@@ -113,6 +113,7 @@ class World:
 		self.certs = client.World(self.sandbox['world'])
 		self.numbers = itertools.count(1)
 		self.killed = set()	# processes that a test ended on purpose
+		self.ends = {}	# what ended by itself: after which tests
 
 	# -- who and where
 
@@ -284,6 +285,12 @@ class World:
 		    check=False, timeout=120)
 		return r.stderr if r.returncode else ''
 
+	def note_ends(self, after):
+		"""Remembers which processes the supervisor has seen ending since the last time."""
+		with open(os.path.join(self.folder, 'log', 'supervisor.log'), encoding='utf-8') as f:
+			for end in ENDED.findall(f.read())[sum(map(len, self.ends.values())):]:
+				self.ends.setdefault(end, []).append(after)
+
 	def members(self):
 		return json.loads(self.ctl('--json', 'cluster'))
 
@@ -351,8 +358,8 @@ def read_records(folder, since):
 	return sorted(out, key=lambda r: r['n'])
 
 
-def complaints(folder, killed, fine=FINE):
-	"""What went wrong with nobody asking: sanitizer reports, processes that ended by themselves."""
+def complaints(folder, killed, fine=FINE, ends=None):
+	"""What went wrong with nobody asking: sanitizer reports, processes that ended by themselves (and after which tests: World.ends)."""
 	out = []
 	for path in sorted(glob.glob(os.path.join(folder, 'log', '*.log'))):
 		with open(path, errors='replace', encoding='utf-8') as f:
@@ -361,9 +368,10 @@ def complaints(folder, killed, fine=FINE):
 		if found:
 			out.append(f'{os.path.basename(path)}:\n{text[max(0, found.start() - 200):found.start() + 6000]}')
 	with open(os.path.join(folder, 'log', 'supervisor.log'), encoding='utf-8') as f:
-		for name, code in ENDED.findall(f.read()):
+		for name, code in sorted(set(ENDED.findall(f.read()))):
 			if int(code) not in fine and not any(name.endswith(k) for k in killed):
-				out.append('\n    | '.join([f'{name} ended with {code}'] + errors_of(folder, name)))
+				when = [f'noted after {after}' for after in (ends or {}).get((name, code), [])]
+				out.append('\n    | '.join([f'{name} ended with {code}'] + when + errors_of(folder, name)))
 	return out
 
 
@@ -371,6 +379,6 @@ def errors_of(folder, name):
 	"""The last errors that this process logged, and how it stopped."""
 	try:
 		with open(os.path.join(folder, 'log', f'{name}.log'), errors='replace', encoding='utf-8') as f:
-			return [line.strip() for line in f if '"level":"error"' in line or '"event":"stop"' in line][-5:]
+			return [line.strip() for line in f if '"level":"error"' in line or '"event":"stop"' in line and 'drained' not in line][-5:]
 	except FileNotFoundError:
 		return []
