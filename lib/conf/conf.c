@@ -541,6 +541,7 @@ read_document(struct build *b, json_t *o)
 	c->url_answer_most = number(times, "answer_url_max_seconds");
 	c->browser_remember = flag(o, "browser_remember_key_file");
 	c->expiry_margin = number(times, "expiry_margin_seconds");
+	c->clock_skew = number(times, "clock_skew_seconds");
 	c->max_message = number(limits, "card_message_bytes");
 	c->retention_months = (unsigned)number(json_object_get(o, "audit"), "retention_months");
 	c->danish = slice_is(text(b, o, "language"), "da");

@@ -35,6 +35,9 @@ struct conf_address { uint8_t bytes[16]; unsigned bits; };	/* IPv4 as ::ffff:a.b
 int conf_address_parse(struct slice text, struct conf_address *out);	/* "10.0.0.0/8", "::1"; host bits must be zero */
 bool conf_address_has(const struct conf_address *range, const struct conf_address *one);
 
+/* The most that times.clock_skew_seconds may be, and what it is when nobody says (threats.md 2.4). */
+#define CONF_CLOCK_SKEW 30
+
 enum conf_hash { CONF_SHA1, CONF_SHA256 };
 /* A key that the gateway keeps, to sign the cards of an organisation's systems with (level 3). Exactly one of key_file,
  * pkcs12_file and pkcs11 is there; a certificate_file too, but beside pkcs12_file it may be NULL. */
@@ -127,6 +130,7 @@ struct conf {
 	int64_t url_answer_most;	/* seconds: however often its user puts the end off */
 	bool browser_remember;		/* the page may keep the encrypted key file in the browser; default false */
 	int64_t expiry_margin;		/* seconds before its end that a card is dropped */
+	int64_t clock_skew;		/* seconds by which the clocks of others (STS, identity providers, OCSP) may differ */
 	int64_t max_message;		/* bytes of a card operation */
 	unsigned retention_months;	/* whole months of the audit trail that are kept; 0: all */
 	bool danish;			/* language of faults: default true */

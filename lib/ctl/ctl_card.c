@@ -117,7 +117,7 @@ show(struct ctl *c, xmlNode *node)
 	put_verdict(&s, "rules", form, &why);
 	if (form == 0) {
 		err_clear(&why);
-		put_verdict(&s, "time", idcard_check_time(strict, clock_now(), 2, &why), &why);
+		put_verdict(&s, "time", idcard_check_time(strict, clock_now(), CONF_CLOCK_SKEW, &why), &why);
 	}
 	fputs(c->json ? "}\n" : "", c->out);
 	return CTL_OK;

@@ -12,7 +12,6 @@
 #include <openssl/rsa.h>
 #include <openssl/x509_vfy.h>
 
-#define SKEW 300	/* seconds by which a responder's clock may differ from ours */
 #define AGE_MOST 3600	/* of an answer that does not say when there is a newer one */
 
 /* ---- the request */
@@ -199,14 +198,14 @@ find(OCSP_BASICRESP *basic, const struct pki_ocsp *q, OCSP_SINGLERESP **out, str
 }
 
 static int
-check_times(const ASN1_GENERALIZEDTIME *from, const ASN1_GENERALIZEDTIME *to, int64_t now, struct err *e)
+check_times(const ASN1_GENERALIZEDTIME *from, const ASN1_GENERALIZEDTIME *to, int64_t now, int64_t skew, struct err *e)
 {
-	int begun = from == NULL ? -2 : ASN1_TIME_cmp_time_t(from, (time_t)(now + SKEW));	/* -2: no time at all */
+	int begun = from == NULL ? -2 : ASN1_TIME_cmp_time_t(from, (time_t)(now + skew));	/* -2: no time at all */
 
 	if (begun == -2 || begun > 0)
 		return err_set(e, ERR_CERT_UNCHECKED, "OCSP answer is of the future");
 	int still = to == NULL ? ASN1_TIME_cmp_time_t(from, (time_t)(now - AGE_MOST)) :
-	    ASN1_TIME_cmp_time_t(to, (time_t)(now - SKEW));
+	    ASN1_TIME_cmp_time_t(to, (time_t)(now - skew));
 	return still < 0 ? err_set(e, ERR_CERT_UNCHECKED, "OCSP answer is too old") : 0;
 }
 
@@ -236,7 +235,7 @@ pki_ocsp_judge(struct arena *a, const struct pki_ocsp *q, struct pki_revoked *re
 	    check_extensions(basic, one, e) < 0)
 		return -1;
 	int status = OCSP_single_get0_status(one, NULL, NULL, &from, &to);
-	if (check_times(from, to, now, e) < 0)
+	if (check_times(from, to, now, q->skew, e) < 0)
 		return -1;
 	switch (status) {
 	case V_OCSP_CERTSTATUS_GOOD:

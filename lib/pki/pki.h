@@ -103,6 +103,7 @@ int pki_read_crl(struct arena *a, struct pki_trust *t, struct slice bytes, X509_
 struct pki_ocsp {
 	X509 *cert, *issuer;	/* as from pki_check_chain */
 	struct slice request;	/* DER; made by pki_ocsp_request */
+	int64_t skew;		/* seconds by which the responder's clock may differ from ours */
 };
 int pki_ocsp_request(struct arena *a, struct pki_ocsp *q, struct err *e);
 /* 0: good. ERR_CERT_REVOKED; ERR_CERT_UNCHECKED when the answer says nothing that can be believed. revoked: the lists, which

@@ -119,7 +119,7 @@ signing_idp_complete(const struct signing *s, const struct conf *c, struct arena
     const struct cards_user *u, struct slice posted, struct slice answer, struct slice *id, struct err *e)
 {
 	const struct saml_wanted wanted = { .idps = o->idps, .nidps = o->nidps, .acs = our_address(c, a),
-		.request = request_id(a, answer), .now = clock_now() };
+		.request = request_id(a, answer), .now = clock_now(), .skew = c->clock_skew };
 	struct idcard *ordered, *got;
 	struct cards_order *order;
 	struct saml_login login;

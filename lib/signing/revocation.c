@@ -23,16 +23,16 @@
 #define ANSWER_MAX (64u << 10)
 
 static const char *
-responder_of(const struct conf_trust *t, X509 *issuer)
+responder_of(const struct conf *c, X509 *issuer)
 {
 	uint8_t fingerprint[32];
 
-	if (t->nocsp == 0)
+	if (c->trust.nocsp == 0)
 		return NULL;
 	pki_fingerprint(issuer, fingerprint);
-	for (size_t i = 0; i < t->nocsp; i++)
-		if (memcmp(t->ocsp[i].issuer, fingerprint, sizeof fingerprint) == 0)
-			return t->ocsp[i].url;
+	for (size_t i = 0; i < c->trust.nocsp; i++)
+		if (memcmp(c->trust.ocsp[i].issuer, fingerprint, sizeof fingerprint) == 0)
+			return c->trust.ocsp[i].url;
 	return NULL;
 }
 
@@ -59,9 +59,9 @@ fetch(struct http *h, struct arena *a, const char *url, struct slice request, st
 
 /* Any failure but ERR_CERT_REVOKED is no verdict. */
 static int
-ask(const struct signing *s, const char *url, struct arena *a, X509 *cert, X509 *issuer, struct err *e)
+ask(const struct signing *s, const struct conf *c, const char *url, struct arena *a, X509 *cert, X509 *issuer, struct err *e)
 {
-	struct pki_ocsp asked = { .cert = cert, .issuer = issuer };
+	struct pki_ocsp asked = { .cert = cert, .issuer = issuer, .skew = c->clock_skew };
 	struct slice answer = { NULL, 0 };
 
 	if (pki_ocsp_request(a, &asked, e) < 0 || fetch(s->http, a, url, asked.request, &answer, e) < 0)
@@ -80,12 +80,12 @@ serial_of(struct arena *a, X509 *cert)
 }
 
 static bool
-accept_unchecked(const struct signing *s, const struct conf_trust *t, struct arena *a, X509 *cert, const struct err *why)
+accept_unchecked(const struct signing *s, const struct conf *c, struct arena *a, X509 *cert, const struct err *why)
 {
 	struct err ignored = { .kind = ERR_NONE };
 
-	if (t->unchecked_accept == 0 ||
-	    pki_revoked_check(s->revoked, cert, clock_now(), t->unchecked_accept, &ignored) < 0)
+	if (c->trust.unchecked_accept == 0 ||
+	    pki_revoked_check(s->revoked, cert, clock_now(), c->trust.unchecked_accept, &ignored) < 0)
 		return false;
 	log_msg(LOG_WARN, "unchecked", "certificate %.*s is accepted although its revocation cannot be checked: %s",
 	    SLICE_FMT(serial_of(a, cert)), why->detail);
@@ -93,48 +93,48 @@ accept_unchecked(const struct signing *s, const struct conf_trust *t, struct are
 }
 
 static int
-check_one(const struct signing *s, const struct conf_trust *t, struct arena *a, X509 *cert, X509 *issuer, struct err *e)
+check_one(const struct signing *s, const struct conf *c, struct arena *a, X509 *cert, X509 *issuer, struct err *e)
 {
 	struct err list = { .kind = ERR_NONE }, responder = { .kind = ERR_NONE };
 
-	if (pki_revoked_check(s->revoked, cert, clock_now(), t->crl_grace, &list) < 0 && list.kind != ERR_CERT_UNCHECKED)
+	if (pki_revoked_check(s->revoked, cert, clock_now(), c->trust.crl_grace, &list) < 0 && list.kind != ERR_CERT_UNCHECKED)
 		return err_set(e, list.kind, "%s", list.detail);
-	const char *url = responder_of(t, issuer);
+	const char *url = responder_of(c, issuer);
 	if (url != NULL) {
-		if (ask(s, url, a, cert, issuer, &responder) == 0)
+		if (ask(s, c, url, a, cert, issuer, &responder) == 0)
 			return 0;
 		if (responder.kind == ERR_CERT_REVOKED)
 			return err_set(e, ERR_CERT_REVOKED, "%s", responder.detail);
 		log_msg(LOG_WARN, "ocsp", "%s gives no verdict: %s: %s", url, err_name(responder.kind), responder.detail);
 	}
-	if (list.kind == ERR_NONE || accept_unchecked(s, t, a, cert, &list))
+	if (list.kind == ERR_NONE || accept_unchecked(s, c, a, cert, &list))
 		return 0;
 	return err_set(e, ERR_CERT_UNCHECKED, "%s", list.detail);
 }
 
 static bool
-can_be_checked(const struct signing *s, const struct conf_trust *t, X509 *ca, X509 *issuer)
+can_be_checked(const struct signing *s, const struct conf *c, X509 *ca, X509 *issuer)
 {
-	return responder_of(t, issuer) != NULL || pki_revoked_has_list_for(s->revoked, ca);
+	return responder_of(c, issuer) != NULL || pki_revoked_has_list_for(s->revoked, ca);
 }
 
 static int
-check_ca(const struct signing *s, const struct conf_trust *t, struct arena *a, X509 *ca, X509 *issuer, struct err *e)
+check_ca(const struct signing *s, const struct conf *c, struct arena *a, X509 *ca, X509 *issuer, struct err *e)
 {
 	struct err why = { .kind = ERR_NONE };
 
-	if (!can_be_checked(s, t, ca, issuer) || check_one(s, t, a, ca, issuer, &why) == 0)
+	if (!can_be_checked(s, c, ca, issuer) || check_one(s, c, a, ca, issuer, &why) == 0)
 		return 0;
 	return err_set(e, why.kind, "CA %.*s: %s", SLICE_FMT(serial_of(a, ca)), why.detail);
 }
 
 int
-signing_check_revocation(const struct signing *s, const struct conf_trust *t, struct arena *a,
+signing_check_revocation(const struct signing *s, const struct conf *c, struct arena *a,
     const struct pki_chain *chain, struct err *e)
 {
 	/* from the root down: who is below a revoked CA says nothing */
 	for (size_t i = chain->n - 2; i > 0; i--)
-		if (check_ca(s, t, a, chain->certs[i], chain->certs[i + 1], e) < 0)
+		if (check_ca(s, c, a, chain->certs[i], chain->certs[i + 1], e) < 0)
 			return -1;
-	return check_one(s, t, a, chain->certs[0], chain->certs[1], e);
+	return check_one(s, c, a, chain->certs[0], chain->certs[1], e);
 }

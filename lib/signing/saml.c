@@ -25,7 +25,6 @@
 #include <string.h>
 
 #define TEXT_MAX (256u << 10)
-#define SKEW 60
 #define RSA_SHA256 "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
 #define SUCCESS "urn:oasis:names:tc:SAML:2.0:status:Success"
 #define BEARER "urn:oasis:names:tc:SAML:2.0:cm:bearer"
@@ -302,20 +301,20 @@ check_response(struct arena *a, const xmlNode *response, const struct saml_wante
 
 /* Present, and in the future; absent never is. */
 static bool
-is_before(struct arena *a, const xmlNode *node, const char *name, int64_t now)
+is_before(struct arena *a, const xmlNode *node, const char *name, const struct saml_wanted *w)
 {
 	int64_t end;
 
-	return clock_parse(xml_attr(a, node, name), &end) == 0 && now < end + SKEW;
+	return clock_parse(xml_attr(a, node, name), &end) == 0 && w->now < end + w->skew;
 }
 
 static bool
-has_begun(struct arena *a, const xmlNode *node, int64_t now)
+has_begun(struct arena *a, const xmlNode *node, const struct saml_wanted *w)
 {
 	struct slice text = xml_attr(a, node, "NotBefore");
 	int64_t begin;
 
-	return text.p == NULL || (clock_parse(text, &begin) == 0 && now >= begin - SKEW);
+	return text.p == NULL || (clock_parse(text, &begin) == 0 && w->now >= begin - w->skew);
 }
 
 static int
@@ -327,20 +326,21 @@ check_subject(struct arena *a, const xmlNode *assertion, const struct saml_wante
 		const xmlNode *data = saml(at, "SubjectConfirmationData");
 		if (xml_is(at, NS_SAML, "SubjectConfirmation") && slice_is(xml_attr(a, at, "Method"), BEARER) &&
 		    slice_eq(xml_attr(a, data, "Recipient"), w->acs) && slice_eq(xml_attr(a, data, "InResponseTo"), w->request) &&
-		    is_before(a, data, "NotOnOrAfter", w->now) && has_begun(a, data, w->now))
+		    is_before(a, data, "NotOnOrAfter", w) && has_begun(a, data, w))
 			return 0;
 	}
 	return refuse(e, "Subject: not confirmed for us and this request, now");
 }
 
 static int
-check_conditions(struct arena *a, const xmlNode *assertion, const struct conf_idp *idp, int64_t now, struct err *e)
+check_conditions(struct arena *a, const xmlNode *assertion, const struct conf_idp *idp, const struct saml_wanted *w,
+    struct err *e)
 {
 	const xmlNode *conditions = saml(assertion, "Conditions"), *restriction = saml(conditions, "AudienceRestriction");
 	bool ours = false;
 
 	if (conditions == NULL || xml_child(assertion, NS_SAML, "Conditions", 1) != NULL ||
-	    !is_before(a, conditions, "NotOnOrAfter", now) || !has_begun(a, conditions, now))
+	    !is_before(a, conditions, "NotOnOrAfter", w) || !has_begun(a, conditions, w))
 		return refuse(e, "Conditions: not valid now");
 	if (restriction == NULL || xml_child(conditions, NS_SAML, "AudienceRestriction", 1) != NULL)
 		return refuse(e, "AudienceRestriction");
@@ -421,7 +421,7 @@ read_answer(struct arena *a, struct slice text, const struct saml_wanted *w, str
 	if (out->idp == NULL)
 		return refuse(e, "Issuer: nobody who is known");
 	if (verify(a, out->idp, assertion, &verified, e) < 0 || check_subject(a, verified, w, e) < 0 ||
-	    find_idp(a, w, verified) != out->idp || check_conditions(a, verified, out->idp, w->now, e) < 0 ||
+	    find_idp(a, w, verified) != out->idp || check_conditions(a, verified, out->idp, w, e) < 0 ||
 	    xml_canonical(a, assertion, XML_C14N_INCLUSIVE, NULL, &whole, e) < 0)
 		return refuse(e, "Issuer");
 	out->cpr = attribute(a, verified, "https://data.gov.dk/model/core/eid/cprNumber");

@@ -17,7 +17,7 @@ struct saml_wanted {
 	const struct conf_idp *idps;	/* one of them must have signed the answer */
 	size_t nidps;
 	struct slice acs, request;	/* our address and the id of the request, as they must stand in it */
-	int64_t now;
+	int64_t now, skew;		/* seconds; by how much its clock may differ from ours, at either end */
 };
 struct saml_login {
 	const struct conf_idp *idp;

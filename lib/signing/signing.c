@@ -132,7 +132,7 @@ signing_check_certificate(const struct signing *s, const struct conf *c, struct 
 		return err_set(e, ERR_MEMORY, "trust");
 	if (pki_check_chain(trust, a, cert, clock_now(), &chain, e) < 0)
 		return -1;
-	return t->check_revocation ? signing_check_revocation(s, t, a, &chain, e) : 0;
+	return t->check_revocation ? signing_check_revocation(s, c, a, &chain, e) : 0;
 }
 
 int

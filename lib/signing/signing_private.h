@@ -9,7 +9,7 @@ int signing_check_certificate(const struct signing *s, const struct conf *c, str
 int signing_check_signer(const struct conf_organisation *o, struct arena *a, const struct idcard *card, X509 *cert,
     struct err *e);
 /* revocation.c: is it revoked, or a CA above it? ERR_CERT_REVOKED, ERR_CERT_UNCHECKED. */
-int signing_check_revocation(const struct signing *s, const struct conf_trust *t, struct arena *a,
+int signing_check_revocation(const struct signing *s, const struct conf *c, struct arena *a,
     const struct pki_chain *chain, struct err *e);
 /* While the STS was at work the user may have logged out, or the same order may have been completed by another of its
  * signatures. 0: the order still stands. 1: it was completed, *id is its card's. -1: it was withdrawn. */

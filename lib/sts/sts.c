@@ -6,9 +6,6 @@
 #include "clock.h"
 #include "rand.h"
 
-/* STS clocks run ahead of ours by up to this much. */
-#define CLOCK_SKEW 30
-
 static int
 write_request(struct arena *a, const struct idcard *card, struct slice *out, struct err *e)
 {
@@ -85,7 +82,7 @@ verify(const struct conf *c, struct arena *a, struct slice xml, struct idcard **
 	if (dsig_verify(a, xml, &policy, &verified, e) < 0 ||
 	    idcard_read(a, verified.card, out, e) < 0)
 		return -1;
-	return idcard_check_time(*out, clock_now(), CLOCK_SKEW, e);
+	return idcard_check_time(*out, clock_now(), c->clock_skew, e);
 }
 
 int

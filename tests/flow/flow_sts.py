@@ -238,6 +238,21 @@ def a_card_that_nears_its_end_is_gone_before_it(world):
 			assert world.refused(world.post_proxy(world.proxy_request(lars)), NO_CARD).implicit
 
 
+def a_clock_that_runs_ahead_is_forgiven_as_far_as_is_configured(world):
+	"""The card begins in 25 seconds; 30 are forgiven unless the configuration says less."""
+	lars = world.user()
+	signed = order(world, lars)
+
+	def strict(document):
+		document['times']['clock_skew_seconds'] = 5
+	with world.sts('soon-card'):
+		with world.configured(strict):
+			world.refused(world.post_service(signed), INTERNAL)
+			is_not_kept(world, lars)
+		assert world.post_service(signed).parse().ok
+	assert not world.get_card(lars).fault
+
+
 def a_service_can_demand_a_younger_card(world):
 	"""Cards of the STS begin five minutes ago; the service wants one minute."""
 	lars = world.user()

@@ -96,6 +96,7 @@ MODES = {
     'unsigned': 'no signature', 'broken-signature': 'the signature value is changed',
     'tampered': 'the card is changed after signing',
     'expired-card': 'ended an hour ago', 'future-card': 'begins in an hour',
+    'soon-card': 'begins in 25 seconds',
     'hour-left': 'ends in an hour', 'minute-left': 'ends in 65 seconds',
     'two-cards': 'a card of somebody else after the right one', 'no-card': 'an answer without a card',
     'wrong-status': 'the right card with a status that is not valid',
@@ -637,6 +638,8 @@ class Sts:
     def sign(self, values, mode):
         start = utcnow() - datetime.timedelta(minutes=5)
         start += datetime.timedelta(hours={'expired-card': -25, 'future-card': 1.2}.get(mode, 0))
+        if mode == 'soon-card':
+            start = utcnow() + datetime.timedelta(seconds=25)
         if mode in ENDS_IN:
             start = utcnow() + datetime.timedelta(seconds=ENDS_IN[mode], hours=-24)
         if mode == 'unsigned':

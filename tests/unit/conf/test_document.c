@@ -146,6 +146,7 @@ the_sample_becomes_a_configuration(void **state)
 	assert_int_equal(c->url_answer_most, 600);
 	assert_false(c->browser_remember);
 	assert_int_equal(c->expiry_margin, 60);
+	assert_int_equal(c->clock_skew, 30);
 	assert_int_equal(c->max_message, 262144);
 	assert_int_equal(c->retention_months, 0);
 	assert_slice("https://gw.example.dk", c->browser_base);
@@ -224,6 +225,9 @@ every_break_of_a_rule_is_told_with_its_place(void **state)
 		    "from 1 to 3600000\nsts.connect_ms: must be a whole number from 1 to 3600000\n" },
 		{ "\"idle_ms\": 60000", "\"idle_ms\": 0", "services[0].idle_ms: must be a whole number from 1 to 3600000\n" },
 		{ "\"idle_ms\": 60000", "\"idle_ms\": null", "services[0].idle_ms: must be a whole number from 1 to 3600000\n" },
+		{ "\"clock_skew_seconds\": 30", "\"clock_skew_seconds\": 0", NULL },
+		{ "\"clock_skew_seconds\": 30", "\"clock_skew_seconds\": 31", "times.clock_skew_seconds: must be a whole number from 0 to 30\n" },
+		{ "\"clock_skew_seconds\": 30", "\"clock_skew_seconds\": -1", "times.clock_skew_seconds: must be a whole number from 0 to 30\n" },
 		{ "\"answer_ms\": 60000", "\"answer_ms\": 82000", NULL },
 		{ "\"answer_ms\": 60000", "\"answer_ms\": 82001", "services[0].answer_ms: and connect_ms together must be 5000 below "
 		    "limits.apache_timeout_seconds\n" },

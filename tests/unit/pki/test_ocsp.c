@@ -146,7 +146,7 @@ teardown(void **state)
 static struct pki_ocsp
 ask(struct arena *a, X509 *cert)
 {
-	struct pki_ocsp q = { .cert = cert, .issuer = issuer.cert };
+	struct pki_ocsp q = { .cert = cert, .issuer = issuer.cert, .skew = 30 };
 	struct err e = { 0 };
 
 	assert_ok(pki_ocsp_request(a, &q, &e), &e);
@@ -197,11 +197,13 @@ an_answer_counts_when_it_is_the_issuers_and_of_now(void **state)
 		{ "delegate has ended", "good", "ending", "-ndays 9", 3 * CA_DAY, ERR_CERT_UNCHECKED },
 		{ "just before the next one", "good", "issuer", "-nmin 60", HOUR, ERR_NONE },
 		{ "the next one is long due", "good", "issuer", "-nmin 60", HOUR + 600, ERR_CERT_UNCHECKED },
+		{ "the next one is a moment late", "good", "issuer", "-nmin 60", HOUR + 15, ERR_NONE },
 		{ "revoked, the next one is long due", "revoked", "issuer", "-nmin 60", HOUR + 600,
 		    ERR_CERT_UNCHECKED },
 		{ "no word of a next one", "good", "issuer", "", HOUR / 2, ERR_NONE },
 		{ "no word of a next one, old", "good", "issuer", "", 2 * HOUR, ERR_CERT_UNCHECKED },
-		{ "a clock a little ahead", "good", "issuer", "-ndays 1", -120, ERR_NONE },
+		{ "a clock a little ahead", "good", "issuer", "-ndays 1", -15, ERR_NONE },
+		{ "a clock that is wrong", "good", "issuer", "-ndays 1", -60, ERR_CERT_UNCHECKED },
 		{ "of the future", "good", "issuer", "-ndays 1", -900, ERR_CERT_UNCHECKED },
 	};
 

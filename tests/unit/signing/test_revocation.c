@@ -151,16 +151,16 @@ static int
 check(struct arena *a, const struct row *r, struct err *e)
 {
 	const struct signing s = { .revoked = *r->list };
-	const struct conf_trust t = {
+	const struct conf c = { .trust = {
 		.check_revocation = true, .crl_grace = HOUR, .unchecked_accept = r->accept, .ocsp = entries,
 		.nocsp = r->says == NOT_CONFIGURED ? 1 : 2,	/* another CA's responder is always there */
-	};
+	} };
 
 	clock_set(CA_NOW + r->now);
 	responder.says = r->says;
 	responder.asked = 0;
 	const struct pki_chain chain = { .certs = { *r->cert, issuer.cert }, .n = 2 };
-	return signing_check_revocation(&s, &t, a, &chain, e);
+	return signing_check_revocation(&s, &c, a, &chain, e);
 }
 
 static void
@@ -239,8 +239,8 @@ a_ca_between_is_judged_as_far_as_the_administrator_has_provided_for_it(void **st
 	user = above;	/* whom the responder speaks of */
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct err e = { 0 };
-		const struct conf_trust t = { .check_revocation = true, .crl_grace = HOUR, .unchecked_accept = rows[i].accept,
-			.ocsp = entries, .nocsp = rows[i].says == NOT_CONFIGURED ? 1 : 2 };
+		const struct conf c = { .trust = { .check_revocation = true, .crl_grace = HOUR, .unchecked_accept = rows[i].accept,
+			.ocsp = entries, .nocsp = rows[i].says == NOT_CONFIGURED ? 1 : 2 } };
 		X509_CRL *of_middle = ca_list(&middle, 99, 1), *of_root = ca_list(&top, rows[i].root_list == NAMES_IT ? 1 : 99, 1);
 		if (rows[i].root_list == OLD)
 			X509_CRL_set1_nextUpdate(of_root, long_ago);
@@ -253,7 +253,7 @@ a_ca_between_is_judged_as_far_as_the_administrator_has_provided_for_it(void **st
 		clock_set(CA_NOW + HOUR);
 		responder.says = rows[i].says;
 		responder.asked = 0;
-		int rc = signing_check_revocation(&s, &t, *state, &chain, &e);
+		int rc = signing_check_revocation(&s, &c, *state, &chain, &e);
 		if (e.kind != rows[i].want || rc != (e.kind == ERR_NONE ? 0 : -1) || responder.asked != rows[i].asked)
 			fail_msg("%s: %s %s, asked %d times", rows[i].note, err_name(e.kind), e.detail, responder.asked);
 		pki_revoked_close(s.revoked);

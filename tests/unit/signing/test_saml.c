@@ -20,9 +20,9 @@ file(struct arena *a, const char *name)
 	return unit_file(a, path);
 }
 
-struct row { const char *note, *cert, *issuer, *audience, *acs, *request; int64_t now; const char *why; };
+struct row { const char *note, *cert, *issuer, *audience, *acs, *request; int64_t now; const char *why; int64_t skew; };
 static const struct row good = { "good", "leaf.pem", "https://idp.example.dk", "https://gw.example.dk/saml",
-	"https://gw.example.dk/sosigw/sign/acs", "_1", NOW, NULL };
+	"https://gw.example.dk/sosigw/sign/acs", "_1", NOW, NULL, 0 };
 
 static int
 read_by(struct arena *a, struct slice xml, const struct row *r, struct saml_login *out)
@@ -30,7 +30,8 @@ read_by(struct arena *a, struct slice xml, const struct row *r, struct saml_logi
 	const struct slice certs[] = { file(a, "root.pem"), file(a, r->cert) };
 	const struct conf_idp idp = { .issuer = slice_of(r->issuer), .audience = slice_of(r->audience), .certificates = certs,
 		.ncertificates = 2 };
-	const struct saml_wanted w = { .idps = &idp, .nidps = 1, .acs = slice_of(r->acs), .request = slice_of(r->request), .now = r->now };
+	const struct saml_wanted w = { .idps = &idp, .nidps = 1, .acs = slice_of(r->acs), .request = slice_of(r->request), .now = r->now,
+		.skew = r->skew };
 
 	err_clear(&e);
 	return saml_read(a, conv_base64(a, xml), &w, out, &e);
@@ -56,13 +57,13 @@ static void
 an_answer_for_others_or_of_another_time_is_refused(void **state)
 {
 	static const struct row rows[] = {
-		{ "another key", "issuing.pem", "https://idp.example.dk", "https://gw.example.dk/saml", "https://gw.example.dk/sosigw/sign/acs", "_1", NOW, "signed by nobody" },
-		{ "another issuer", "leaf.pem", "https://idp2.example.dk", "https://gw.example.dk/saml", "https://gw.example.dk/sosigw/sign/acs", "_1", NOW, "Issuer" },
-		{ "another audience", "leaf.pem", "https://idp.example.dk", "https://gw.example.dk", "https://gw.example.dk/sosigw/sign/acs", "_1", NOW, "Audience" },
-		{ "another address", "leaf.pem", "https://idp.example.dk", "https://gw.example.dk/saml", "https://gw2.example.dk/sosigw/sign/acs", "_1", NOW, "Destination" },
-		{ "another request", "leaf.pem", "https://idp.example.dk", "https://gw.example.dk/saml", "https://gw.example.dk/sosigw/sign/acs", "_2", NOW, "InResponseTo" },
-		{ "too late", "leaf.pem", "https://idp.example.dk", "https://gw.example.dk/saml", "https://gw.example.dk/sosigw/sign/acs", "_1", NOW + 361, "now" },
-		{ "too early", "leaf.pem", "https://idp.example.dk", "https://gw.example.dk/saml", "https://gw.example.dk/sosigw/sign/acs", "_1", NOW - 361, "not valid now" },
+		{ "another key", "issuing.pem", "https://idp.example.dk", "https://gw.example.dk/saml", "https://gw.example.dk/sosigw/sign/acs", "_1", NOW, "signed by nobody", 0 },
+		{ "another issuer", "leaf.pem", "https://idp2.example.dk", "https://gw.example.dk/saml", "https://gw.example.dk/sosigw/sign/acs", "_1", NOW, "Issuer", 0 },
+		{ "another audience", "leaf.pem", "https://idp.example.dk", "https://gw.example.dk", "https://gw.example.dk/sosigw/sign/acs", "_1", NOW, "Audience", 0 },
+		{ "another address", "leaf.pem", "https://idp.example.dk", "https://gw.example.dk/saml", "https://gw2.example.dk/sosigw/sign/acs", "_1", NOW, "Destination", 0 },
+		{ "another request", "leaf.pem", "https://idp.example.dk", "https://gw.example.dk/saml", "https://gw.example.dk/sosigw/sign/acs", "_2", NOW, "InResponseTo", 0 },
+		{ "too late", "leaf.pem", "https://idp.example.dk", "https://gw.example.dk/saml", "https://gw.example.dk/sosigw/sign/acs", "_1", NOW + 361, "now", 0 },
+		{ "too early", "leaf.pem", "https://idp.example.dk", "https://gw.example.dk/saml", "https://gw.example.dk/sosigw/sign/acs", "_1", NOW - 361, "not valid now", 0 },
 	};
 	struct arena *a = *state;
 
@@ -72,6 +73,25 @@ an_answer_for_others_or_of_another_time_is_refused(void **state)
 		    strstr(e.detail, rows[i].why) == NULL)
 			fail_msg("%s: %s: %s", rows[i].note, err_name(e.kind), e.detail);
 		assert_null(got.token.p);
+	}
+}
+
+/* The answer begins 300 s before NOW and ends 300 s after it. */
+static void
+clocks_may_differ_by_what_is_configured_and_no_second_more(void **state)
+{
+	static const struct { int64_t at, skew; bool good; } rows[] = {
+		{ -300, 0, true }, { -301, 0, false }, { 299, 0, true }, { 300, 0, false },
+		{ -330, 30, true }, { -331, 30, false }, { 329, 30, true }, { 330, 30, false },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct row r = good;
+		struct saml_login got;
+		r.now = NOW + rows[i].at;
+		r.skew = rows[i].skew;
+		if ((read_by(*state, file(*state, "saml-oio3.xml"), &r, &got) == 0) != rows[i].good)
+			fail_msg("row %zu: %s", i, e.detail);
 	}
 }
 
@@ -201,6 +221,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		UNIT_ARENA_TEST(a_signed_answer_gives_its_bootstrap_token),
 		UNIT_ARENA_TEST(an_answer_for_others_or_of_another_time_is_refused),
+		UNIT_ARENA_TEST(clocks_may_differ_by_what_is_configured_and_no_second_more),
 		UNIT_ARENA_TEST(a_prefix_list_is_taken_and_what_it_names_is_signed),
 		UNIT_ARENA_TEST(a_prefix_list_that_is_none_is_refused_for_its_form),
 		UNIT_ARENA_TEST(a_false_answer_is_refused_for_what_is_false),
