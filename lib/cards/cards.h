@@ -47,6 +47,8 @@ struct cards_user {
 /* A session id opens what a password opens: this stands for it where it would be seen, "session:" and the beginning of a
  * hash. Absent when memory ends. */
 struct slice cards_session_mark(struct arena *a, struct slice id);
+/* Whether a text has the form of a session id: 43 letters, digits, '-' and '_'. No kind of number that names a person is so long. */
+bool cards_is_session(struct slice text);
 
 struct card {			/* what is kept of an STS-signed card */
 	struct slice xml;	/* the assertion, self-contained */

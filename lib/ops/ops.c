@@ -66,6 +66,19 @@ read_message(struct op *op)
 	return rc;
 }
 
+/* Whose operation it is, for the audit: in an organisation with session ids NameID does not tell. */
+static void
+note_session(struct op *op)
+{
+	struct edge_call *c = &op->call;
+
+	if (!c->caller.organisation->session_ids)
+		return;
+	struct slice user = signing_session_user(&op->ops->signing, c->arena, &op->user);
+	if (user.p != NULL)
+		c->event.user = user;
+}
+
 static int
 serve(struct op *op)
 {
@@ -82,6 +95,8 @@ serve(struct op *op)
 		if (!operations[i].by_token && soap_need_user(op->message.head, &c->err) < 0)
 			return -1;
 		op->user = edge_user(c, op->message.head);
+		if (!operations[i].by_token)
+			note_session(op);
 		/* nothing is done or handed out that the journal does not know of */
 		return edge_audit_open(c) < 0 ? -1 : operations[i].serve(op);
 	}

@@ -34,6 +34,7 @@ offer_login(struct flow *f, struct cards_user *u)
 			c->err = failed;
 		return -1;
 	}
+	c->event.user = order->user;
 	buf_init(b, 16384);
 	buf_puts(b, "<ns2:implicitLoginHeader xmlns:ns2=\"" NS_GW07 "\">");
 	soap_write_digest_response(b, order->signed_info, url, c->arena);
@@ -104,17 +105,32 @@ use_own(struct flow *f, const struct cards_user *u)
 	return 0;
 }
 
+/* A card that its client could use without us. */
+static bool
+is_own(const struct soap_head *h)
+{
+	return h->card_signed || h->level == 2;
+}
+
+/* Set so by the organisation; but a session's id opens its card, and no service gets to know it. */
+static bool
+is_passed_on(const struct flow *f)
+{
+	const struct conf_organisation *o = f->call.caller.organisation;
+
+	return is_own(f->head) && o->pass_signed && !(o->session_ids && cards_is_session(f->head->name_id));
+}
+
 int
 proxy_choose_card(struct flow *f)
 {
 	struct edge_call *c = &f->call;
 	const struct soap_head *h = f->head;
 	struct cards_user u = edge_user(c, h);
-	bool own = h->card_signed || h->level == 2;
-	const struct conf_system_key *key = own ? NULL :
+	const struct conf_system_key *key = is_own(h) ? NULL :
 	    signing_system_key(c->caller.organisation, h->type, h->level, h->system);
 
-	if (own && c->caller.organisation->pass_signed) {
+	if (is_passed_on(f)) {
 		c->event.card_id = h->card_id;
 		return cards_check_own(f->proxy->signing.cards, &u, h->card_id, 0, 0, 0, 0, &c->err);
 	}
@@ -130,5 +146,5 @@ proxy_choose_card(struct flow *f)
 			return 0;
 		return is_for_want_of_a_card(c->err.kind) ? offer_login(f, &u) : -1;
 	}
-	return own ? -1 : offer_login(f, &u);
+	return is_own(h) ? -1 : offer_login(f, &u);
 }

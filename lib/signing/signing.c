@@ -5,7 +5,6 @@
 #include "xml.h"
 
 #define SESSION_BYTES 32
-#define SESSION_CHARACTERS 43
 
 int
 signing_begin_session(struct arena *a, struct cards_user *u, struct err *e)
@@ -21,16 +20,17 @@ signing_hash(const struct conf_organisation *o)
 	return o->signature_hash == CONF_SHA256 ? DSIG_SHA256 : DSIG_SHA1;
 }
 
-/* As signing_begin_session makes them; no kind of number that names a person is so long. */
-static bool
-looks_like_session(struct slice id)
+struct slice
+signing_session_user(const struct signing *s, struct arena *a, const struct cards_user *u)
 {
-	for (size_t i = 0; i < id.n; i++) {
-		char x = id.p[i];
-		if (!((x >= 'a' && x <= 'z') || (x >= 'A' && x <= 'Z') || (x >= '0' && x <= '9') || x == '-' || x == '_'))
-			return false;
-	}
-	return id.n == SESSION_CHARACTERS;
+	struct err none = { .kind = ERR_NONE };
+	struct cards_order *order;
+	struct card *card;
+
+	if (cards_get(s->cards, a, u, 0, 0, &card, &none) == 0 && card->user.p != NULL)
+		return card->user;
+	err_clear(&none);
+	return cards_pending(s->cards, a, u, &order, &none) == 0 ? order->user : (struct slice){ NULL, 0 };
 }
 
 /* Whose order it is. In an organisation with session ids a client may order in the name of a session: the card and all that is
@@ -40,18 +40,12 @@ static struct slice
 user_of(const struct signing *s, const struct conf_organisation *o, struct arena *a, const struct cards_user *u,
     const struct idcard *asked)
 {
-	struct err none = { .kind = ERR_NONE };
-	struct cards_order *order;
-	struct card *card;
-
 	if (!o->session_ids)
 		return asked->name_id;
-	if (cards_get(s->cards, a, u, 0, 0, &card, &none) == 0 && card->user.p != NULL)
-		return card->user;
-	err_clear(&none);
-	if (cards_pending(s->cards, a, u, &order, &none) == 0)
-		return order->user;
-	if (!looks_like_session(asked->name_id))
+	struct slice user = signing_session_user(s, a, u);
+	if (user.p != NULL)
+		return user;
+	if (!cards_is_session(asked->name_id))
 		return asked->name_id;
 	return asked->cpr.n > 0 ? asked->cpr : cards_session_mark(a, asked->name_id);
 }

@@ -20,6 +20,8 @@ int signing_order(const struct signing *s, const struct conf *c, struct arena *a
     struct cards_user *u, const struct idcard *asked, struct cards_order **order, struct err *e);
 /* The SOAP header that tells a client its session id, as markup; empty for an organisation without them. */
 void signing_session(struct buf *b, const struct conf_organisation *o, const struct cards_user *u);
+/* Who the session u is: of its card, or of the order that awaits its signature; absent when that is not known. */
+struct slice signing_session_user(const struct signing *s, struct arena *a, const struct cards_user *u);
 /* Makes u the user of a session that begins now; for signing_order and signing_exchange. */
 int signing_begin_session(struct arena *a, struct cards_user *u, struct err *e);
 /* Where a browser signs that order, as from now on (cards_link); empty when the configuration names no host for it. */

@@ -205,6 +205,24 @@ def a_refused_call_begins_a_session_too(world):
 		assert world.post_proxy(world.proxy_request(session)).status == 200
 
 
+def a_session_id_goes_on_with_no_card_even_where_cards_are_passed_on(world):
+	def change(document):
+		next(o for o in document['organisations'] if o['id'] == 'region-a')['pass_signed_cards'] = True
+	lars = world.user(level='2')
+	with sessions(world), world.configured(change):
+		session = begin(world, lars.but(level='4')).but(level='2')
+		before = world.stub_count()
+		assert world.post_proxy(world.proxy_request(session)).status == 200
+		got = world.forwarded(before)
+		assert session.name_id.encode() not in got['body'] and got['verdict'] == 'ok', 'exchanged, as a session is'
+		assert world.logout(session).status == 202
+		with world.nothing_forwarded():
+			world.refused(world.post_proxy(world.proxy_request(session)), NO_CARD)
+		before = world.stub_count()
+		assert world.post_proxy(world.proxy_request(lars, world.service('sink'))).status == 200
+		assert lars.name_id.encode() in world.forwarded(before)['body'], 'her own name is passed on'
+
+
 def without_session_ids_no_answer_has_one(world):
 	lars = world.user()
 	for answer in both(world, lars):
@@ -220,6 +238,23 @@ def written(w):
 				with open(os.path.join(folder, name), 'rb') as f:
 					out += f.read()
 	return out
+
+
+def the_audit_tells_whose_session_it_is(world):
+	"""Whatever is done with it while its user is known, from the order to the logout."""
+	lars = world.user()
+	with sessions(world):
+		refused = world.post_proxy(world.proxy_request(lars)).parse()
+		session = lars.but(name_id=session_in(refused), name_id_format='medcom:other')
+		world.refused(world.post_service(client.get_valid_id_card(session)), AWAITING)
+		world.refused(world.post_service(client.sign_id_card(session, 'AAAA', world.certs.cert('moces'))), 'sosigw_missing_signinginfo_in_request')
+		sign(world, session, refused.digest)
+		world.get_card(session)
+		world.post_proxy(world.proxy_request(session))
+		world.logout(session)
+		rows = world.audit(least=7, user=lars.name_id)
+	assert [(r['operation'], r['status']) for r in reversed(rows)] == [('http://nsi.dk/nts/invoke', 'refused'), ('getValidIdCard', 'refused'),
+	    ('signIdCard', 'refused'), ('signIdCard', 'ok'), ('getValidIdCard', 'ok'), ('http://nsi.dk/nts/invoke', 'ok'), ('logout', 'ok')], rows
 
 
 def no_record_shows_a_session_id(world):
