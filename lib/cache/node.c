@@ -10,6 +10,7 @@
 #include "log.h"
 #include "must.h"
 
+#include <errno.h>
 #include <libmemcached/memcached.h>
 #include <stdlib.h>
 #include <string.h>
@@ -271,6 +272,16 @@ reply_of(memcached_return_t rc)
 	}
 }
 
+/* We had no descriptor or no memory to open a connection with: that says nothing of the node, and those who have a
+ * connection must not lose it. */
+static bool
+is_our_want(const struct handle *h)
+{
+	int why = memcached_last_error_errno(h->memc);
+
+	return why == EMFILE || why == ENFILE || why == ENOMEM || why == ENOBUFS;
+}
+
 /* *held is the handle when the reply is good: its connection can be used again. */
 static enum node_reply
 run(struct node *n, const struct op *op, struct handle **held)
@@ -289,8 +300,11 @@ run(struct node *n, const struct op *op, struct handle **held)
 			*held = h;
 			return reply;
 		}
+		bool ours = is_our_want(h);
 		handle_free(h);
-		if (reply == NODE_REFUSED || rc == MEMCACHED_TIMEOUT)
+		if (ours)
+			rc = MEMCACHED_MEMORY_ALLOCATION_FAILURE;
+		if (ours || reply == NODE_REFUSED || rc == MEMCACHED_TIMEOUT)
 			break;
 		if (kept)
 			node_lost(n);	/* so that the next one is fresh */

@@ -31,7 +31,7 @@ void node_clear(struct node *n);
 enum node_reply {
 	NODE_DONE,	/* found, stored, deleted */
 	NODE_NO,	/* not found; there already (add); changed meanwhile (replace) */
-	NODE_REFUSED,	/* the node is well but would not, for want of memory for instance */
+	NODE_REFUSED,	/* the node is well but would not, or we could not ask: for want of memory or descriptors */
 	NODE_AWAY,	/* no answer in time, or no connection: the node is down from now on */
 };
 struct node_value { struct slice bytes; uint32_t version; uint64_t cas; struct handle *held; };

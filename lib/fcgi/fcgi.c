@@ -49,6 +49,7 @@
 #define RESERVE_THREADS 2
 #define RESERVE_QUEUE 512
 #define ACCEPT_PAUSE_MS 50	/* when descriptors have run out */
+#define TELL_MS 1000		/* at most one line of the log in this time for descriptors that have run out */
 #define TICK_MS 1000
 
 struct conn {
@@ -92,6 +93,7 @@ struct fcgi {
 	struct pool pool, reserve;
 	struct thread *to_wake;	/* by the dispatcher, when it gives the lock back */
 	int64_t accept_again;	/* 0: accepting */
+	int64_t shortage_told;	/* 0: never */
 	bool stopping, quit;	/* under lock */
 	bool stuck;		/* threads outlived fcgi_run */
 	atomic_bool stop;	/* set by fcgi_stop */
@@ -376,6 +378,17 @@ watch_listener(struct fcgi *f, bool on)
 }
 
 static void
+tell_shortage(struct fcgi *f, int why)
+{
+	int64_t now = clock_mono_ms();
+
+	if (f->shortage_told != 0 && now - f->shortage_told < TELL_MS)
+		return;
+	f->shortage_told = now;
+	log_msg(LOG_ERROR, "accept", "%s; idle connections are closed for those that ask", strerror(why));
+}
+
+static void
 accept_all(struct fcgi *f)
 {
 	for (;;) {
@@ -383,7 +396,7 @@ accept_all(struct fcgi *f)
 		if (fd >= 0) {
 			add_conn(f, fd);
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-			log_msg(LOG_ERROR, "accept", "%s", strerror(errno));
+			tell_shortage(f, errno);
 			watch_listener(f, false);
 			return;
 		} else if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -422,6 +435,21 @@ handle_event(struct fcgi *f, void *what)
 	unlock_and_wake(f);
 }
 
+/* Descriptors have run out: a connection on which nothing is asked gives way to one that wants to ask. The web server
+ * sees that before it uses it again. Not while events are handled: one of them may be this connection's. */
+static bool
+make_room(struct fcgi *f)
+{
+	pthread_mutex_lock(&f->lock);
+	struct conn *c = f->idle.first;
+	while (c != NULL && has_bytes(c))
+		c = c->next;
+	if (c != NULL)
+		take_and_close(&f->idle, c);
+	pthread_mutex_unlock(&f->lock);
+	return c != NULL;
+}
+
 /* What has waited long enough. Each list is in the order of arrival, so only its first matters. */
 static void
 expire(struct fcgi *f, int64_t now)
@@ -435,7 +463,7 @@ expire(struct fcgi *f, int64_t now)
 	for (struct conn *c; f->stopping && (c = f->idle.first) != NULL && now - c->since >= STALE_MS; )
 		take_and_close(&f->idle, c);
 	unlock_and_wake(f);
-	if (f->accept_again != 0 && now >= f->accept_again)
+	if (f->accept_again != 0 && (make_room(f) || now >= f->accept_again))
 		watch_listener(f, true);
 }
 

@@ -4,6 +4,7 @@
 
 #include "cache.h"
 #include "clock.h"
+#include "descriptors.h"
 #include "memcached.h"
 
 #include <pthread.h>
@@ -754,6 +755,61 @@ without_nodes_there_is_a_fault_and_then_it_goes_on(void **state)
 	assert_int_equal(all_items(w), 2);
 }
 
+struct asking {
+	struct world *w;
+	pthread_t thread;
+	unsigned found, failed;
+};
+
+static void *
+ask_often(void *arg)
+{
+	struct asking *k = arg;
+	struct arena *a = arena_new(1 << 20);
+
+	for (int i = 0; i < 200; i++) {
+		struct cache_name name = { S("card"), S("organisation"), S("user 1") };
+		struct err e = { 0 };
+		struct slice value;
+		if (cache_get(k->w->cache, a, &name, &value, &e) == 0)
+			k->found++;
+		else
+			k->failed++;
+		arena_reset(a);
+	}
+	arena_free(a);
+	return NULL;
+}
+
+/* That we can open no connection says nothing of the node: who has one goes on using it. */
+static void
+without_a_free_descriptor_the_nodes_are_not_down(void **state)
+{
+	struct world *w = *state;
+	struct asking askers[8];
+	struct descriptors d;
+	unsigned failed = 0;
+
+	set(w, 1, "value");
+	descriptors_exhaust(&d);
+	for (size_t i = 0; i < 8; i++) {
+		askers[i] = (struct asking){ .w = w };
+		assert_int_equal(pthread_create(&askers[i].thread, NULL, ask_often, &askers[i]), 0);
+	}
+	for (size_t i = 0; i < 8; i++) {
+		pthread_join(askers[i].thread, NULL);
+		failed += askers[i].failed;
+	}
+	struct cache_name name = name_of(w, 1);
+	struct slice value;
+	int rc = cache_get(w->cache, w->a, &name, &value, &w->e);
+	descriptors_release(&d);
+	assert_ok(rc, &w->e);
+	assert_slice("value", value);
+	if (failed == 0)
+		fail_msg("every thread had a connection: nothing was tried");
+}
+
 static void
 a_deletion_is_uncertain_while_a_node_is_away(void **state)
 {
@@ -1131,6 +1187,7 @@ main(void)
 		T(a_frozen_node_costs_one_wait, three_nodes),
 		T(threads_read_on_while_nodes_fail, three_nodes),
 		T(without_nodes_there_is_a_fault_and_then_it_goes_on, three_nodes),
+		T(without_a_free_descriptor_the_nodes_are_not_down, two_nodes),
 		T(a_deletion_is_uncertain_while_a_node_is_away, three_nodes),
 		T(a_node_that_returns_with_old_content_does_not_win, three_nodes),
 		T(the_newest_of_all_copies_can_be_asked_for, five_nodes),

@@ -1,4 +1,5 @@
 #include "peer.h"
+#include "descriptors.h"
 
 #include "fcgi.h"
 
@@ -220,6 +221,34 @@ more_connections_than_threads_starve_nobody(void **state)
 			assert_answer("x", ask_on(fd[i], true, PARAMS_OF("SCRIPT_NAME=/echo"), "x"));
 	for (int i = 0; i < 20; i++)
 		close(fd[i]);
+}
+
+/* The web server keeps a connection for each of its threads: they could hold all descriptors and ask nothing. */
+static void
+without_a_free_descriptor_the_longest_idle_connection_makes_room(void **state)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct worker *w = *state;
+	struct descriptors d;
+	int idle[3], fresh = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	snprintf(sa.sun_path, sizeof sa.sun_path, "%s", w->path);
+	for (int i = 0; i < 3; i++) {
+		idle[i] = dial(w->path);
+		assert_answer("x", ask_on(idle[i], true, PARAMS_OF("SCRIPT_NAME=/echo"), "x"));
+	}
+	descriptors_exhaust(&d);
+	int rc = connect(fresh, (struct sockaddr *)&sa, sizeof sa);
+	bool makes_room = is_closed(idle[0]);
+	descriptors_release(&d);
+	assert_int_equal(rc, 0);
+	assert_true(makes_room);
+	assert_answer("new", ask_on(fresh, true, PARAMS_OF("SCRIPT_NAME=/echo"), "new"));
+	/* a second one may have gone: it takes a free descriptor to learn that nobody else waits */
+	assert_answer("x", ask_on(idle[2], true, PARAMS_OF("SCRIPT_NAME=/echo"), "x"));
+	for (int i = 0; i < 3; i++)
+		close(idle[i]);
+	close(fresh);
 }
 
 static void
@@ -745,6 +774,7 @@ main(void)
 		ON_WORKER(requests_follow_each_other_on_one_connection),
 		ON_WORKER(status_and_headers_come_first),
 		ON_WORKER(more_connections_than_threads_starve_nobody),
+		ON_WORKER(without_a_free_descriptor_the_longest_idle_connection_makes_room),
 		ON_WORKER(body_must_have_its_announced_length),
 		ON_WORKER(a_whole_body_is_read_up_to_its_limit),
 		ON_WORKER(length_that_is_no_number_is_refused_unseen),
