@@ -184,8 +184,8 @@ judge(struct cards *c, const struct cards_user *u, const struct card *card, int6
 	*why = "was logged out or revoked";
 	if (withdrawn_has(c->withdrawn, card->id, &when) || stamp <= dead_until(c, u))
 		return ERR_CARD_REVOKED;
-	*why = "was signed with a certificate that is revoked now";
-	if (c->certificates != NULL && card->signer_known && pki_revoked_has(c->certificates, &card->signer))
+	*why = "was signed with a certificate that is revoked now, or its CA is";
+	if (c->certificates != NULL && card->signer_known && pki_revoked_has_signer(c->certificates, &card->signer))
 		return ERR_CARD_REVOKED;
 	*why = "has expired, or nearly so";
 	if (card->not_after - d->margin <= now)

@@ -57,7 +57,7 @@ struct card {			/* what is kept of an STS-signed card */
 	struct slice user;	/* the NameID that it was ordered with */
 	struct slice client;	/* id of the client by which its user signed in; absent: nobody knows */
 	int64_t not_before, not_after, kept;	/* seconds UTC */
-	struct pki_cert_key signer;	/* the user's certificate, for revocation at every use */
+	struct pki_signer signer;	/* the user's certificate and its CA, for revocation at every use */
 	bool signer_known;
 };
 /* ERR_NO_CARD; ERR_CARD_EXPIRED (also inside `margin` seconds of its end, and older than max_age when that is

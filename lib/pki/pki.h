@@ -86,8 +86,16 @@ void pki_cert_key(X509 *cert, struct pki_cert_key *out);
 int pki_revoked_check(struct pki_revoked *r, X509 *cert, int64_t now, int64_t grace, struct err *e);
 /* Is there a list of its issuer, of whatever age? */
 bool pki_revoked_has_list_for(struct pki_revoked *r, X509 *cert);
-/* For cards already kept: only whether it is listed. Nanoseconds; called at every use. */
+/* Only whether it is listed, in nanoseconds. */
 bool pki_revoked_has(struct pki_revoked *r, const struct pki_cert_key *key);
+/* Whose revocation ends what was signed, as it is kept with a card: half of the key of the CA that issued the signer's
+ * certificate (zero: not known, or a root, which no list can name), then half of the certificate's own. 64 bits: among a
+ * million listed certificates one in 2^44 looks like another that is listed. */
+struct pki_signer { uint8_t id[16]; };
+/* issuer: as from pki_check_chain; NULL: not known. */
+void pki_signer(X509 *cert, X509 *issuer, struct pki_signer *out);
+/* For cards already kept: is the signer's certificate listed, or the CA that issued it? Nanoseconds; called at every use. */
+bool pki_revoked_has_signer(struct pki_revoked *r, const struct pki_signer *s);
 
 /* Writing the file: start, add each CRL (DER or PEM, already checked with pki_check_crl), finish
  * (sorted, fsynced, renamed into place). */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define LOOK_EVERY_MS 1000
+#define HALF (sizeof(struct pki_cert_key) / 2)
 
 struct map {
 	void *base;
@@ -75,6 +76,18 @@ void
 pki_cert_key(X509 *cert, struct pki_cert_key *out)
 {
 	(void)revoked_key(X509_get_issuer_name(cert), X509_get0_serialNumber(cert), out);
+}
+
+void
+pki_signer(X509 *cert, X509 *issuer, struct pki_signer *out)
+{
+	struct pki_cert_key above = { { 0 } }, own;
+
+	if (issuer != NULL && X509_NAME_cmp(X509_get_subject_name(issuer), X509_get_issuer_name(issuer)) != 0)
+		pki_cert_key(issuer, &above);
+	pki_cert_key(cert, &own);
+	memcpy(out->id, above.id, HALF);
+	memcpy(out->id + HALF, own.id, HALF);
 }
 
 /* ---- the file */
@@ -245,6 +258,33 @@ pki_revoked_has(struct pki_revoked *r, const struct pki_cert_key *key)
 	look_now_and_then(r);
 	pthread_rwlock_rdlock(&r->lock);
 	bool found = listed(&r->map, key);
+	pthread_rwlock_unlock(&r->lock);
+	return found;
+}
+
+static int
+by_half(const void *half, const void *key)
+{
+	return memcmp(half, key, HALF);
+}
+
+static bool
+half_listed(const struct map *m, const uint8_t *half)
+{
+	return m->nkeys > 0 && bsearch(half, m->keys, m->nkeys, sizeof *m->keys, by_half) != NULL;
+}
+
+bool
+pki_revoked_has_signer(struct pki_revoked *r, const struct pki_signer *s)
+{
+	static const uint8_t unknown[HALF];
+	const uint8_t *above = s->id, *own = s->id + HALF;
+
+	if (memcmp(own, unknown, HALF) == 0)
+		return true;	/* nobody can say that it is not */
+	look_now_and_then(r);
+	pthread_rwlock_rdlock(&r->lock);
+	bool found = half_listed(&r->map, own) || (memcmp(above, unknown, HALF) != 0 && half_listed(&r->map, above));
 	pthread_rwlock_unlock(&r->lock);
 	return found;
 }

@@ -99,17 +99,18 @@ claims_of(const struct idcard *ordered)
 
 static int
 exchange(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_organisation *o,
-    const struct saml_login *login, const struct idcard *ordered, X509 **cert, struct idcard **got, struct err *e)
+    const struct saml_login *login, const struct idcard *ordered, struct pki_signer *who, struct idcard **got, struct err *e)
 {
 	struct sts_claims claims = claims_of(ordered);
 	struct slice message = { NULL, 0 };
 	EVP_PKEY *key;
+	X509 *cert;
 
-	if (take_key(s, a, login->idp, &key, cert, e) < 0)
+	if (take_key(s, a, login->idp, &key, &cert, e) < 0)
 		return -1;
-	int rc = sts_make_bst(a, login->token, &claims, key, *cert, &message, e);
+	int rc = sts_make_bst(a, login->token, &claims, key, cert, &message, e);
 	give_key(s, login->idp);
-	if (rc < 0 || signing_check_certificate(s, c, a, *cert, e) < 0)
+	if (rc < 0 || signing_check_certificate(s, c, a, cert, who, e) < 0)
 		return -1;
 	return sts_exchange_bst(s->sts, c, a, o, message, &claims, got, e);
 }
@@ -123,7 +124,7 @@ signing_idp_complete(const struct signing *s, const struct conf *c, struct arena
 	struct idcard *ordered, *got;
 	struct cards_order *order;
 	struct saml_login login;
-	X509 *cert;
+	struct pki_signer who;
 
 	if (cards_pending(s->cards, a, u, &order, e) < 0 || idcard_read(a, order->xml, &ordered, e) < 0 ||
 	    saml_read(a, posted, &wanted, &login, e) < 0)
@@ -131,11 +132,11 @@ signing_idp_complete(const struct signing *s, const struct conf *c, struct arena
 	/* before the STS is asked, when the provider itself says that it is somebody else */
 	if (login.cpr.n > 0 && person_of(ordered).p != NULL && !slice_eq(login.cpr, person_of(ordered)))
 		return err_set(e, ERR_IDP_OTHER, "somebody else has logged in");
-	if (exchange(s, c, a, o, &login, ordered, &cert, &got, e) < 0 || check_person(ordered, got, e) < 0)
+	if (exchange(s, c, a, o, &login, ordered, &who, &got, e) < 0 || check_person(ordered, got, e) < 0)
 		return -1;
 	int rc = signing_look_again(s, a, u, order, id, e);
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
 	*id = got->id;
-	return signing_keep(s, a, o, u, order, got, cert, e);
+	return signing_keep(s, a, o, u, order, got, &who, e);
 }

@@ -169,11 +169,12 @@ signing_logon_read(const struct signing *s, const struct conf *c, struct arena *
     const struct signing_logon *wanted, struct pki_identity *who, struct err *e)
 {
 	struct slice values[PROPERTIES] = { { NULL, 0 } };
+	struct pki_signer ignored;
 	struct posted p;
 	X509 *signer;
 
 	if (read_form(a, text, &p, values, e) < 0 || find_signer(a, &p, &signer, e) < 0 || check_digest(a, &p, e) < 0 ||
-	    check_properties(values, wanted, e) < 0 || signing_check_certificate(s, c, a, signer, e) < 0 ||
+	    check_properties(values, wanted, e) < 0 || signing_check_certificate(s, c, a, signer, &ignored, e) < 0 ||
 	    pki_identify(a, signer, who, e) < 0)
 		return -1;
 	if (who->kind != PKI_EMPLOYEE && who->kind != PKI_PERSON)

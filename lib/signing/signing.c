@@ -114,19 +114,28 @@ free_trust(void *trust)
 }
 
 int
-signing_check_certificate(const struct signing *s, const struct conf *c, struct arena *a, X509 *cert, struct err *e)
+signing_chain(const struct conf *c, struct arena *a, X509 *cert, struct pki_chain *out, struct err *e)
 {
 	const struct conf_trust *t = &c->trust;
 	struct pki_trust *trust = pki_trust_new(t->roots, t->nroots, t->intermediates, t->nintermediates, e);
-	struct pki_chain chain;
 
 	if (trust == NULL)
 		return -1;
 	if (arena_defer(a, free_trust, trust) < 0)
 		return err_set(e, ERR_MEMORY, "trust");
-	if (pki_check_chain(trust, a, cert, clock_now(), &chain, e) < 0)
+	return pki_check_chain(trust, a, cert, clock_now(), out, e);
+}
+
+int
+signing_check_certificate(const struct signing *s, const struct conf *c, struct arena *a, X509 *cert,
+    struct pki_signer *who, struct err *e)
+{
+	struct pki_chain chain;
+
+	if (signing_chain(c, a, cert, &chain, e) < 0)
 		return -1;
-	return t->check_revocation ? signing_check_revocation(s, c, a, &chain, e) : 0;
+	pki_signer(cert, chain.certs[1], who);
+	return c->trust.check_revocation ? signing_check_revocation(s, c, a, &chain, e) : 0;
 }
 
 int
@@ -168,16 +177,15 @@ signing_look_again(const struct signing *s, struct arena *a, const struct cards_
 /* Under the user's name last, since that ends the order. */
 int
 signing_keep(const struct signing *s, struct arena *a, const struct conf_organisation *o, const struct cards_user *u,
-    const struct cards_order *order, const struct idcard *signed_card, X509 *cert, struct err *e)
+    const struct cards_order *order, const struct idcard *signed_card, const struct pki_signer *who, struct err *e)
 {
 	struct card card = {
 		.xml = signed_card->xml, .id = signed_card->id, .system = signed_card->system, .user = order->user,
 		.client = order->client,
 		.not_before = signed_card->not_before, .not_after = signed_card->not_after,
-		.kept = clock_now(), .signer_known = true,
+		.kept = clock_now(), .signer = *who, .signer_known = true,
 	};
 
-	pki_cert_key(cert, &card.signer);
 	if (signing_keep_for_system(s, a, o, signed_card, &card, e) < 0)
 		return -1;
 	return cards_keep(s->cards, a, u, &card, e);
@@ -189,12 +197,13 @@ signing_complete(const struct signing *s, const struct conf *c, struct arena *a,
 {
 	struct cards_order *order;
 	struct idcard *ordered, *user_signed, *sts_signed;
+	struct pki_signer who;
 	struct slice xml;
 	X509 *cert;
 
 	if (cards_pending(s->cards, a, u, &order, e) < 0 ||
 	    pki_read_der(a, certificate, &cert, e) < 0 ||
-	    signing_check_certificate(s, c, a, cert, e) < 0 ||
+	    signing_check_certificate(s, c, a, cert, &who, e) < 0 ||
 	    idcard_read(a, order->xml, &ordered, e) < 0 ||
 	    signing_check_signer(o, a, ordered, cert, e) < 0 ||
 	    dsig_attach(a, order->xml, order->signed_info, value, cert, &xml, e) < 0 ||
@@ -205,5 +214,5 @@ signing_complete(const struct signing *s, const struct conf *c, struct arena *a,
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
 	*id = sts_signed->id;
-	return signing_keep(s, a, o, u, order, sts_signed, cert, e);
+	return signing_keep(s, a, o, u, order, sts_signed, &who, e);
 }

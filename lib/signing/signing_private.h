@@ -4,8 +4,12 @@
 
 #include "signing.h"
 
-/* signing.c: may this certificate sign anything (chain, time, revocation), and may it sign this card (kind, CVR)? */
-int signing_check_certificate(const struct signing *s, const struct conf *c, struct arena *a, X509 *cert, struct err *e);
+/* signing.c: the certificate's chain to a configured root, now. */
+int signing_chain(const struct conf *c, struct arena *a, X509 *cert, struct pki_chain *out, struct err *e);
+/* May this certificate sign anything (chain, time, revocation), and may it sign this card (kind, CVR)? *who: as it is kept
+ * with a card. */
+int signing_check_certificate(const struct signing *s, const struct conf *c, struct arena *a, X509 *cert,
+    struct pki_signer *who, struct err *e);
 int signing_check_signer(const struct conf_organisation *o, struct arena *a, const struct idcard *card, X509 *cert,
     struct err *e);
 /* revocation.c: is it revoked, or a CA above it? ERR_CERT_REVOKED, ERR_CERT_UNCHECKED. */
@@ -15,9 +19,10 @@ int signing_check_revocation(const struct signing *s, const struct conf *c, stru
  * signatures. 0: the order still stands. 1: it was completed, *id is its card's. -1: it was withdrawn. */
 int signing_look_again(const struct signing *s, struct arena *a, const struct cards_user *u, const struct cards_order *order,
     struct slice *id, struct err *e);
-/* Keeps the card that the order has become. cert: its signer. */
+/* Keeps the card that the order has become. who: its signer. */
 int signing_keep(const struct signing *s, struct arena *a, const struct conf_organisation *o, const struct cards_user *u,
-    const struct cards_order *order, const struct idcard *signed_card, X509 *cert, struct err *e);
+    const struct cards_order *order, const struct idcard *signed_card, const struct pki_signer *who,
+    struct err *e);
 /* Where a key lies, and the keys of this process. */
 struct pki_key_source signing_key_source(const struct conf_system_key *k);
 struct pki_keys *signing_keys(const struct signing *s);

@@ -180,7 +180,8 @@ sign(const struct making *m, struct slice card, EVP_PKEY *key, X509 *cert, struc
 
 /* Signed by the gateway's key, not yet by the STS. */
 static int
-make_signed(const struct making *m, const struct idcard *asked, X509 **cert, struct idcard **out, struct err *e)
+make_signed(const struct making *m, const struct idcard *asked, X509 **cert, struct pki_signer *who, struct idcard **out,
+    struct err *e)
 {
 	const struct idcard_new new = { .from = asked, .issuer = m->conf->issuer, .now = clock_now() };
 	const struct pki_key_source from = signing_key_source(m->wanted->key);
@@ -189,7 +190,7 @@ make_signed(const struct making *m, const struct idcard *asked, X509 **cert, str
 	EVP_PKEY *key;
 
 	if (pki_keys_get(m->s->systems->keys, m->a, &from, &key, cert, e) < 0 ||
-	    signing_check_certificate(m->s, m->conf, m->a, *cert, e) < 0 ||
+	    signing_check_certificate(m->s, m->conf, m->a, *cert, who, e) < 0 ||
 	    idcard_build(m->a, &new, &card, e) < 0 ||
 	    signing_check_signer(m->wanted->organisation, m->a, card, *cert, e) < 0 ||
 	    sign(m, card->xml, key, *cert, &xml, e) < 0)
@@ -198,14 +199,13 @@ make_signed(const struct making *m, const struct idcard *asked, X509 **cert, str
 }
 
 static int
-keep(const struct making *m, const struct idcard *made, X509 *cert, struct err *e)
+keep(const struct making *m, const struct idcard *made, const struct pki_signer *who, struct err *e)
 {
 	struct card card = {
 		.xml = made->xml, .id = made->id, .system = made->system, .not_before = made->not_before,
-		.not_after = made->not_after, .kept = clock_now(), .signer_known = true,
+		.not_after = made->not_after, .kept = clock_now(), .signer = *who, .signer_known = true,
 	};
 
-	pki_cert_key(cert, &card.signer);
 	return cards_keep(m->s->cards, m->a, &m->slot, &card, e);
 }
 
@@ -213,11 +213,12 @@ static int
 make(const struct making *m, const struct idcard *asked, struct err *e)
 {
 	struct idcard *ours, *made;
+	struct pki_signer who;
 	X509 *cert;
 
-	if (make_signed(m, asked, &cert, &ours, e) < 0 ||
+	if (make_signed(m, asked, &cert, &who, &ours, e) < 0 ||
 	    sts_sign_card(m->s->sts, m->conf, m->a, ours, cert, &made, e) < 0 ||
-	    keep(m, made, cert, e) < 0)
+	    keep(m, made, &who, e) < 0)
 		return -1;
 	log_msg(LOG_INFO, "system-card", "signed with the gateway's key: organisation %.*s, system %.*s, care provider %.*s, "
 	    "card %.*s, for %" PRId64 " s", SLICE_FMT(m->wanted->organisation->id), SLICE_FMT(made->system),

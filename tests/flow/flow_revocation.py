@@ -100,6 +100,34 @@ def a_kept_card_is_refused_once_a_list_names_its_certificate(world):
 	assert world.post_proxy(request).status == 200
 
 
+def with_the_lists_of_the_roots(document):
+	look_again(document)
+	document['trust']['crl_urls'] += [url.replace('.crl', '-root.crl') for url in document['trust']['crl_urls']]
+
+
+def a_kept_card_is_refused_once_its_root_names_the_ca_of_its_certificate(world):
+	lars, mette = world.user(), world.user(client.METTE)
+	world.order_and_sign(lars)
+	world.order_and_sign(mette, 'moces3')
+	requests = world.proxy_request(lars), world.proxy_request(mette)
+	try:
+		with world.configured(with_the_lists_of_the_roots):
+			for request in requests * 4:
+				assert world.post_proxy(request).status == 200
+			testca(world, 'crl', '--revoked-ca', 'oces3')
+			with world.configured(look_again):
+				assert until(lambda: all(world.post_proxy(requests[1]).status == 500 for _ in range(8)), 10, 0.2), 'the card is still used'
+				with world.nothing_forwarded():
+					world.refused(world.post_proxy(requests[1]), NO_CARD)
+				refused(world, sign(world, mette, 'moces3'), REVOKED)
+				# the other CA's users are not concerned
+				assert world.post_proxy(requests[0]).status == 200
+				testca(world, 'crl')
+	finally:
+		testca(world, 'crl')
+	assert until(lambda: signed(sign(world, world.user(client.METTE), 'moces3')), 10, 0.2), 'the CA is still revoked'
+
+
 # ---- OCSP at signing
 
 @cases(('OCES2', client.LARS, 'moces'), ('OCES3, answer signed with PSS', client.METTE, 'moces3'))

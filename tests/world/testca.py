@@ -317,10 +317,10 @@ def write_pair(d, leaf, cert, key, chain=()):
             leaf.encode(), key, cert, list(chain), serialization.BestAvailableEncryption(PASSWORD)), 0o600)
 
 
-def read_ca(d, which):
-    with open(f'{d}/{which}-ca.pem', 'rb') as f:
+def read_ca(d, which, what='ca'):
+    with open(f'{d}/{which}-{what}.pem', 'rb') as f:
         cert = x509.load_pem_x509_certificate(f.read())
-    with open(f'{d}/{which}-ca.key', 'rb') as f:
+    with open(f'{d}/{which}-{what}.key', 'rb') as f:
         key = serialization.load_pem_private_key(f.read(), None)
     return Ca(cert, key, which == 'oces3')
 
@@ -337,8 +337,20 @@ def write_json(path, value):
     write(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + '\n')
 
 
-def write_crls(d, state, end=7 * DAY):
+def write_root_crl(d, which, number, end, names_ca):
+    """the list of a root names its CA, or nobody"""
+    root, ca = read_ca(d, which, 'root'), read_ca(d, which)
+    b = x509.CertificateRevocationListBuilder(root.cert.subject, min(now(), now() + end) - datetime.timedelta(minutes=5), now() + end)
+    if names_ca:
+        b = b.add_revoked_certificate(x509.RevokedCertificateBuilder(ca.cert.serial_number, now()).build())
+    b = b.add_extension(x509.CRLNumber(number), False).add_extension(authority_key(root.key), False)
+    write(f'{d}/crl/{which}-root.crl', root.sign_crl(b))
+
+
+def write_crls(d, state, end=7 * DAY, without=None):
     state['crl_number'] += 1
+    for which in ('oces2', 'oces3'):
+        write_root_crl(d, which, state['crl_number'], end, which == without)
     for which in ('oces2', 'oces3'):
         ca = read_ca(d, which)
         b = x509.CertificateRevocationListBuilder(
@@ -431,6 +443,7 @@ def main():
     p.add_argument('like', nargs='?')
     p.add_argument('--not-listed', action='store_true')
     p.add_argument('--ended', type=int, metavar='MINUTES')
+    p.add_argument('--revoked-ca', choices=('oces2', 'oces3'), help='named by its root this time')
     p.add_argument('--crl-url', default=None, help='where DIR/crl is served; default http://127.0.0.1:8888/crl')
     a = p.parse_args()
     if (a.command in ('revoke', 'issue')) != (a.name is not None) or (a.command == 'issue') != (a.like is not None):
@@ -449,7 +462,7 @@ def main():
         elif a.command == 'issue':
             issue(a.dir, state, a.name, a.like)
         elif a.command == 'crl':
-            write_crls(a.dir, state, 7 * DAY if a.ended is None else -datetime.timedelta(minutes=a.ended))
+            write_crls(a.dir, state, 7 * DAY if a.ended is None else -datetime.timedelta(minutes=a.ended), a.revoked_ca)
         elif url and url != state['crl_url']:
             sys.exit(f"testca: {a.dir} was made with --crl-url {state['crl_url']}; remove it first")
 

@@ -727,7 +727,7 @@ a_card_is_refused_when_its_signers_certificate_is_revoked(void **state)
 		struct card card = card_of("id");
 		X509 *cert = certificate(serial);
 		card.signer_known = true;
-		pki_cert_key(cert, &card.signer);
+		pki_signer(cert, NULL, &card.signer);
 		X509_free(cert);
 		assert_ok(cards_keep(cards, w->a, &user, &card, &w->e), &w->e);
 		assert_ok(cards_get(cards, w->a, &user, 0, 0, &w->card, &w->e), &w->e);
@@ -739,6 +739,36 @@ a_card_is_refused_when_its_signers_certificate_is_revoked(void **state)
 		assert_ok(pki_revoked_finish(writer, &w->e), &w->e);
 		expect_soon(serial == 1 ? ERR_CARD_REVOKED : ERR_NONE, w, cards);
 	}
+	X509_CRL_free(crl);
+	cards_free(cards);
+	pki_revoked_close(revoked);
+	unlink(path);
+}
+
+static void
+a_card_is_refused_when_the_ca_of_its_signer_is_revoked(void **state)
+{
+	struct world *w = *state;
+	char *path = arena_cstr(w->a, arena_printf(w->a, "%s/revoked", w->nodes[0]->dir));
+	struct pki_revoked *revoked = pki_revoked_open(path);
+	struct cards *cards = open_cards(w, w->cache, revoked);
+	struct pki_revoked_writer *writer = pki_revoked_writer_new(path);
+	struct card card = card_of("id");
+	X509_CRL *crl = list();
+	X509 *cert = certificate(2), *ca = certificate(1);
+
+	/* the list is of the root, whose name is "Test CA" here, and names the CA */
+	card.signer_known = true;
+	X509_NAME_add_entry_by_txt(X509_get_issuer_name(cert), "CN", MBSTRING_UTF8, (const unsigned char *)"Issuing CA", -1, -1, 0);
+	pki_signer(cert, ca, &card.signer);
+	assert_ok(cards_keep(cards, w->a, &user, &card, &w->e), &w->e);
+	assert_ok(cards_get(cards, w->a, &user, 0, 0, &w->card, &w->e), &w->e);
+	assert_non_null(writer);
+	assert_ok(pki_revoked_add(writer, crl, &w->e), &w->e);
+	assert_ok(pki_revoked_finish(writer, &w->e), &w->e);
+	expect_soon(ERR_CARD_REVOKED, w, cards);
+	X509_free(cert);
+	X509_free(ca);
 	X509_CRL_free(crl);
 	cards_free(cards);
 	pki_revoked_close(revoked);
@@ -773,6 +803,7 @@ main(void)
 		T(what_was_missed_while_the_database_was_away_is_read_after, with_database),
 		T(a_long_list_is_read_in_pages, with_database),
 		T(a_card_is_refused_when_its_signers_certificate_is_revoked, without_database),
+		T(a_card_is_refused_when_the_ca_of_its_signer_is_revoked, without_database),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

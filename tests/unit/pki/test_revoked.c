@@ -75,6 +75,47 @@ what_is_listed_is_revoked_and_nothing_else(void **state)
 	pki_revoked_close(r);
 }
 
+/* Of what a kept card holds: its signer, and whoever issued the signer's certificate. */
+static void
+a_signer_is_revoked_with_its_certificate_or_its_ca(void **state)
+{
+	static const struct { const char *note; long of_root, of_other; bool revoked, without_ca; } rows[] = {
+		{ "nothing listed", 500, 500, false, false }, { "the certificate", 500, 7, true, true },
+		{ "the CA", 40, 500, true, false }, { "both", 40, 7, true, true },
+		/* the other's numbers */
+		{ "numbers of others", 7, 40, false, false },
+	};
+	const struct ca *issuers[] = { &root, &other };
+	X509 *above = ca_issue(&root, &(struct ca_order){ .cn = "issuing", .number = 40, .key = other.key, .is_ca = true });
+	X509 *cert = user(&other, 7);
+	struct pki_signer with, alone, of_root, nobody = { { 0 } };
+
+	pki_signer(cert, above, &with);
+	pki_signer(cert, NULL, &alone);
+	pki_signer(cert, other.cert, &of_root);
+	/* a root names nobody above it */
+	assert_memory_equal(&of_root, &alone, sizeof alone);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		const char *path = path_of(*state, rows[i].note);
+		struct pki_revoked_writer *w = pki_revoked_writer_new(path);
+		struct err e = { 0 };
+		for (size_t k = 0; k < 2; k++) {
+			X509_CRL *crl = ca_list(issuers[k], k == 0 ? rows[i].of_root : rows[i].of_other, 1);
+			assert_ok(pki_revoked_add(w, crl, &e), &e);
+			X509_CRL_free(crl);
+		}
+		assert_ok(pki_revoked_finish(w, &e), &e);
+		struct pki_revoked *r = pki_revoked_open(path);
+		if (pki_revoked_has_signer(r, &with) != rows[i].revoked || pki_revoked_has_signer(r, &alone) != rows[i].without_ca)
+			fail_msg("%s", rows[i].note);
+		/* one that could not be made */
+		assert_true(pki_revoked_has_signer(r, &nobody));
+		pki_revoked_close(r);
+	}
+	X509_free(cert);
+	X509_free(above);
+}
+
 static void
 a_list_counts_until_its_grace_ends(void **state)
 {
@@ -400,6 +441,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		UNIT_ARENA_TEST(what_is_listed_is_revoked_and_nothing_else),
+		UNIT_ARENA_TEST(a_signer_is_revoked_with_its_certificate_or_its_ca),
 		UNIT_ARENA_TEST(a_list_counts_until_its_grace_ends),
 		UNIT_ARENA_TEST(without_a_file_nothing_is_checked),
 		UNIT_ARENA_TEST(a_damaged_file_is_not_used),
