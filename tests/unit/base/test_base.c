@@ -245,6 +245,34 @@ the_first_failure_is_kept(void **state)
 	assert_int_equal(e.said[1], ' ');
 }
 
+static bool
+says_one_of(const char *text, const char *const *words)
+{
+	for (; *words != NULL; words++)
+		if (slice_find(slice_of(text), slice_of(*words)) >= 0)
+			return true;
+	return false;
+}
+
+/* Not those that no client is told: a page has texts of its own, and what our programs say to each other is no fault. */
+static void
+the_text_of_a_fault_says_what_to_do(void **state)
+{
+	static const char *const english[] = { "Add ", "Contact ", "Correct ", "Give ", "Have ", "Order ", "Remove ", "Repeat ", "See ",
+		"Send ", "Sign ", "Try ", "Use ", "Write ", " must ", "quote ", " send ", " give ", "refused the ID card:", NULL };
+	static const char *const danish[] = { "Tilføj ", "Kontakt ", "Ret ", "Angiv ", "Lad ", " lad ", "Bestil ", "Fjern ", "Gentag ", "Se ",
+		"Send ", "Signér ", "Prøv ", "Brug ", "Skriv ", " skal ", "oplys ", " send ", " angiv ", "afviste id-kortet:", NULL };
+	(void)state;
+
+	for (int kind = ERR_NONE + 1; kind < ERR_KINDS; kind++) {
+		if (kind == ERR_CLIENT_GONE || kind == ERR_NOT_FOUND || kind == ERR_CONFLICT || kind == ERR_INVALID ||
+		    strcmp(err_code(kind), "sosigw_browser") == 0)
+			continue;
+		if (!says_one_of(err_text(kind, false), english) || !says_one_of(err_text(kind, true), danish))
+			fail_msg("%s: %s | %s", err_name(kind), err_text(kind, false), err_text(kind, true));
+	}
+}
+
 static void
 numbers_have_a_bound(void **state)
 {
@@ -286,6 +314,7 @@ main(void)
 		cmocka_unit_test(a_prefix_is_skipped_once_or_not_at_all),
 		cmocka_unit_test(threads_leave_signals_to_main),
 		cmocka_unit_test(the_first_failure_is_kept),
+		cmocka_unit_test(the_text_of_a_fault_says_what_to_do),
 		cmocka_unit_test(numbers_have_a_bound),
 		cmocka_unit_test(tokens_differ),
 	};
