@@ -67,7 +67,7 @@ a_fault_looks_like_the_published_one(void **state)
 	buf_clear(&out);
 	soap_write_fault(&out, &e, S(""), true, (struct slice){ NULL, 0 });
 	assert_fault(a, "tests/data/soap/fault.xml",
-	    "Der er intet gyldigt id-kort for brugeren. Bestil et og lad brugeren signere.", buf_slice(&out));
+	    "Der er intet gyldigt id-kort for brugeren. Bestil et, og lad brugeren signere.", buf_slice(&out));
 	buf_free(&out);
 	arena_free(a);
 }
