@@ -208,7 +208,7 @@ $(JUDGE_BINS): $(B)/browser/%: $(B)/tests/browser/%.o $(B)/libsigning.a $(USES_s
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # ---------------------------------------------------------------------------------------------
-.PHONY: all deps demo test test-built formats check fuzz fuzz-replay bench chaos lint format clean help world man signer
+.PHONY: all deps demo test test-built formats check fuzz fuzz-replay bench chaos lint format clean help install world man signer
 
 all: $(PROGRAM_BINS) $(WORLD_BINS) $(JUDGE_BINS)	## build everything into build/plain (SAN=address|undefined|thread: build/<SAN>)
 
@@ -265,6 +265,21 @@ man: build/sosigwctl.1	## the manual page
 build/sosigwctl.1: docs/man/sosigwctl.1.scd
 	@mkdir -p $(@D)
 	scdoc < $< > $@
+
+# Nothing that a site writes is touched: that is in /etc/sosigw and /etc/apache2/conf-available/sosigw-site.conf.
+install: $(PROGRAM_BINS) build/sosigwctl.1	## install what a host runs, as docs/administration.md says; DESTDIR=DIR: below DIR
+	install -D -t $(DESTDIR)/usr/lib/sosigw $(filter-out %/sosigwctl,$(PROGRAM_BINS))
+	install -D -t $(DESTDIR)/usr/bin $(filter %/sosigwctl,$(PROGRAM_BINS))
+	install -D -m 644 -t $(DESTDIR)/usr/share/sosigw/schema $(wildcard schema/*.sql)
+	install -d $(DESTDIR)/usr/share/sosigw/htdocs
+	cp -r $(filter-out htdocs/signer-src,$(wildcard htdocs/*)) $(DESTDIR)/usr/share/sosigw/htdocs
+	chmod -R a+rX $(DESTDIR)/usr/share/sosigw/htdocs
+	install -D -m 644 -t $(DESTDIR)/usr/share/doc/sosigw docs/*.md LICENSE
+	install -D -m 644 -t $(DESTDIR)/usr/share/doc/sosigw/examples docs/examples/*
+	install -D -m 644 -t $(DESTDIR)/usr/share/man/man1 build/sosigwctl.1
+	install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/system scripts/systemd/*.service
+	install -D -m 644 -t $(DESTDIR)/etc/apache2/conf-available apache-conf/*.conf
+	install -D -m 644 scripts/sosigw.logrotate $(DESTDIR)/etc/logrotate.d/sosigw
 
 clean:	## remove build/
 	rm -rf build
