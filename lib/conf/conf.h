@@ -62,7 +62,7 @@ struct conf_organisation {
 	struct slice id, name, cvr;
 	bool pass_signed;		/* signed cards and level 2 always pass (design 4.4); default false: the tender's rule */
 	bool withhold_signature;	/* getValidIdCard without ds:Signature */
-	enum conf_hash signature_hash;	/* of new cards */
+	enum conf_hash signature_hash;	/* of new cards; SHA-256 whatever it says when sts.refuse_sha1 */
 	bool session_ids;		/* cards are found by an unguessable id, not by NameID (mission 1.3) */
 	bool check_cvr;			/* default true: the signer's CVR is the card's care provider */
 	const struct conf_system_key *system_keys;	size_t nsystem_keys;
@@ -97,7 +97,7 @@ struct conf_sts {
 	const struct slice *certificates;	/* PEM: the STS signs cards with one of these */
 	size_t ncertificates;
 	unsigned connect_ms, answer_ms;
-	bool refuse_sha1;
+	bool refuse_sha1;		/* in every signature that counts: cards, what users sign, requests with bootstrap tokens */
 	const char *ca_file;
 };
 struct conf_ocsp {

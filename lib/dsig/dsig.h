@@ -42,10 +42,10 @@ int dsig_verify(struct arena *a, struct slice card, const struct dsig_policy *po
 int dsig_prepare(struct arena *a, struct slice card, enum dsig_hash hash, struct slice *signed_info,
     struct err *e);
 /* Completes the card: SignedInfo as prepared, the value (raw bytes) and the certificate, as a
- * <ds:Signature id="OCESSignature"> last child. Verifies it with that certificate's key:
- * ERR_SIGNATURE when it does not fit. *out is a self-contained assertion. */
+ * <ds:Signature id="OCESSignature"> last child. signer: that certificate alone, by which the signature
+ * is verified: ERR_SIGNATURE when it does not fit. *out is a self-contained assertion. */
 int dsig_attach(struct arena *a, struct slice card, struct slice signed_info, struct slice value,
-    X509 *certificate, struct slice *out, struct err *e);
+    const struct dsig_policy *signer, struct slice *out, struct err *e);
 /* dsig_prepare, sign with key, dsig_attach: for keys that the gateway itself holds. */
 int dsig_sign(struct arena *a, struct slice card, enum dsig_hash hash, EVP_PKEY *key,
     X509 *certificate, struct slice *out, struct err *e);

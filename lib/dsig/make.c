@@ -76,14 +76,14 @@ end_tag(struct slice canonical)
 
 int
 dsig_attach(struct arena *a, struct slice card, struct slice signed_info, struct slice value,
-    X509 *certificate, struct slice *out, struct err *e)
+    const struct dsig_policy *signer, struct slice *out, struct err *e)
 {
 	struct slice canonical = { 0 };
 
 	if (read_unsigned(a, card, &canonical, e) < 0)
 		return -1;
 	size_t end = end_tag(canonical);
-	struct slice text = conv_base64(a, value), der = der_of(a, certificate);
+	struct slice text = conv_base64(a, value), der = der_of(a, signer->keys[0]);
 	if (text.p == NULL || der.p == NULL)
 		return err_set(e, ERR_SIGNATURE, "no signature value or no certificate");
 	struct slice whole = arena_printf(a,
@@ -96,8 +96,7 @@ dsig_attach(struct arena *a, struct slice card, struct slice signed_info, struct
 		return err_set(e, ERR_MEMORY, "signed card");
 
 	struct dsig_verified verified;
-	struct dsig_policy only = { .keys = &certificate, .nkeys = 1 };
-	if (dsig_verify(a, whole, &only, &verified, e) < 0)
+	if (dsig_verify(a, whole, signer, &verified, e) < 0)
 		return -1;
 	*out = verified.card;
 	return 0;
@@ -107,12 +106,13 @@ int
 dsig_sign(struct arena *a, struct slice card, enum dsig_hash hash, EVP_PKEY *key,
     X509 *certificate, struct slice *out, struct err *e)
 {
+	const struct dsig_policy signer = { .keys = &certificate, .nkeys = 1 };
 	struct slice signed_info = { 0 }, value = { 0 };
 
 	if (dsig_prepare(a, card, hash, &signed_info, e) < 0 ||
 	    dsig_value_make(a, key, hash, signed_info, &value, e) < 0)
 		return -1;
-	return dsig_attach(a, card, signed_info, value, certificate, out, e);
+	return dsig_attach(a, card, signed_info, value, &signer, out, e);
 }
 
 struct slice

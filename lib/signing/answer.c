@@ -24,7 +24,8 @@ signing_answer_read(struct arena *a, struct slice text, struct slice signed_info
 		return -1;
 	if (!slice_eq(octets, signed_info))
 		return err_set(e, ERR_SIGNATURE, "SignedInfo: not the one that was to be signed");
-	if (posted_signer(a, &p, signed_info, &signer, e) < 0)
+	/* what hash may be in it is judged with the card (dsig_attach) */
+	if (posted_signer(a, &p, signed_info, false, &signer, e) < 0)
 		return -1;
 	*out = (struct signing_answer){ p.value, pki_der(a, signer) };
 	return out->certificate.p == NULL ? err_set(e, ERR_MEMORY, "certificate") : 0;

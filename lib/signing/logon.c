@@ -37,7 +37,7 @@ check_signed_info(const xmlNode *info, struct err *e)
 }
 
 static int
-check_digest(struct arena *a, const struct posted *p, struct err *e)
+check_digest(struct arena *a, const struct posted *p, bool refuse_sha1, struct err *e)
 {
 	const xmlNode *reference = dsig_child(p->signed_info, "Reference");
 	struct slice method = xml_attr(a, dsig_child(reference, "DigestMethod"), "Algorithm"), octets = { NULL, 0 };
@@ -45,7 +45,7 @@ check_digest(struct arena *a, const struct posted *p, struct err *e)
 
 	if (!slice_is(xml_attr(a, reference, "URI"), "#" TO_BE_SIGNED))
 		return err_set(e, ERR_SIGNATURE, "Reference: not to #" TO_BE_SIGNED);
-	if (dsig_hash_of_digest(method, &hash) < 0 || (hash != DSIG_SHA1 && hash != DSIG_SHA256))
+	if (dsig_hash_of_digest(method, &hash) < 0 || !posted_hash_is_allowed(hash, refuse_sha1))
 		return err_set(e, ERR_SIGNATURE, "DigestMethod: %.64s", method.p == NULL ? "" : method.p);
 	if (xml_canonical(a, p->object, XML_C14N_INCLUSIVE, NULL, &octets, e) < 0)
 		return -1;
@@ -55,7 +55,7 @@ check_digest(struct arena *a, const struct posted *p, struct err *e)
 }
 
 static int
-find_signer(struct arena *a, const struct posted *p, X509 **signer, struct err *e)
+find_signer(struct arena *a, const struct posted *p, bool refuse_sha1, X509 **signer, struct err *e)
 {
 	struct slice method = xml_attr(a, dsig_child(p->signed_info, "CanonicalizationMethod"), "Algorithm"), octets = { NULL, 0 };
 	enum xml_c14n form = slice_is(method, DSIG_EXCLUSIVE) ? XML_C14N_EXCLUSIVE : XML_C14N_INCLUSIVE;
@@ -64,7 +64,7 @@ find_signer(struct arena *a, const struct posted *p, X509 **signer, struct err *
 		return err_set(e, ERR_SIGNATURE, "CanonicalizationMethod: %.64s", method.p == NULL ? "" : method.p);
 	if (xml_canonical(a, p->signed_info, form, NULL, &octets, e) < 0)
 		return -1;
-	return posted_signer(a, p, octets, signer, e);
+	return posted_signer(a, p, octets, refuse_sha1, signer, e);
 }
 
 /* ---- ToBeSigned */
@@ -173,7 +173,8 @@ signing_logon_read(const struct signing *s, const struct conf *c, struct arena *
 	struct posted p;
 	X509 *signer;
 
-	if (read_form(a, text, &p, values, e) < 0 || find_signer(a, &p, &signer, e) < 0 || check_digest(a, &p, e) < 0 ||
+	if (read_form(a, text, &p, values, e) < 0 || find_signer(a, &p, c->sts.refuse_sha1, &signer, e) < 0 ||
+	    check_digest(a, &p, c->sts.refuse_sha1, e) < 0 ||
 	    check_properties(values, wanted, e) < 0 || signing_check_certificate(s, c, a, signer, &ignored, e) < 0 ||
 	    pki_identify(a, signer, who, e) < 0)
 		return -1;

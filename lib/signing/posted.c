@@ -134,13 +134,19 @@ posted_read(struct arena *a, struct slice text, struct posted *out, struct err *
 	return take_certificates(a, out, e);
 }
 
+bool
+posted_hash_is_allowed(enum dsig_hash hash, bool refuse_sha1)
+{
+	return hash == DSIG_SHA256 || (hash == DSIG_SHA1 && !refuse_sha1);
+}
+
 int
-posted_signer(struct arena *a, const struct posted *p, struct slice octets, X509 **out, struct err *e)
+posted_signer(struct arena *a, const struct posted *p, struct slice octets, bool refuse_sha1, X509 **out, struct err *e)
 {
 	struct slice method = xml_attr(a, ds(p->signed_info, "SignatureMethod"), "Algorithm");
 	enum dsig_hash hash;
 
-	if (dsig_hash_of_signature(method, &hash) < 0 || (hash != DSIG_SHA1 && hash != DSIG_SHA256))
+	if (dsig_hash_of_signature(method, &hash) < 0 || !posted_hash_is_allowed(hash, refuse_sha1))
 		return err_set(e, ERR_SIGNATURE, "SignatureMethod: %.64s", method.p == NULL ? "" : method.p);
 	for (size_t i = 0; i < p->ncertificates; i++) {
 		if (!dsig_value_fits(p->certificates[i], hash, octets, p->value))

@@ -22,7 +22,9 @@ struct posted {
  * ERR_CERTIFICATE (one that cannot be read). */
 int posted_read(struct arena *a, struct slice text, struct posted *out, struct err *e);
 /* The first certificate whose key made the value over octets, the canonical SignedInfo; the hash is the one that its
- * SignatureMethod names: rsa-sha1 or rsa-sha256. ERR_SIGNATURE. */
-int posted_signer(struct arena *a, const struct posted *p, struct slice octets, X509 **out, struct err *e);
+ * SignatureMethod names: rsa-sha1 or rsa-sha256, with refuse_sha1 the latter alone. ERR_SIGNATURE. */
+int posted_signer(struct arena *a, const struct posted *p, struct slice octets, bool refuse_sha1, X509 **out, struct err *e);
+/* May that hash be in it? */
+bool posted_hash_is_allowed(enum dsig_hash hash, bool refuse_sha1);
 
 #endif

@@ -15,9 +15,9 @@ signing_begin_session(struct arena *a, struct cards_user *u, struct err *e)
 }
 
 enum dsig_hash
-signing_hash(const struct conf_organisation *o)
+signing_hash(const struct conf *c, const struct conf_organisation *o)
 {
-	return o->signature_hash == CONF_SHA256 ? DSIG_SHA256 : DSIG_SHA1;
+	return c->sts.refuse_sha1 || o->signature_hash == CONF_SHA256 ? DSIG_SHA256 : DSIG_SHA1;
 }
 
 struct slice
@@ -72,7 +72,7 @@ signing_order(const struct signing *s, const struct conf *c, struct arena *a, co
 	if (idcard_check_order(asked, e) < 0 || idcard_build(a, &new, &card, e) < 0)
 		return -1;
 	wanted.xml = card->xml;
-	if (dsig_prepare(a, card->xml, signing_hash(client->organisation), &wanted.signed_info, e) < 0)
+	if (dsig_prepare(a, card->xml, signing_hash(c, client->organisation), &wanted.signed_info, e) < 0)
 		return -1;
 	if (client->organisation->session_ids && signing_begin_session(a, u, e) < 0)
 		return -1;
@@ -200,13 +200,15 @@ signing_complete(const struct signing *s, const struct conf *c, struct arena *a,
 	struct pki_signer who;
 	struct slice xml;
 	X509 *cert;
+	/* an order may be older than the switch */
+	const struct dsig_policy signer = { .keys = &cert, .nkeys = 1, .refuse_sha1 = c->sts.refuse_sha1 };
 
 	if (cards_pending(s->cards, a, u, &order, e) < 0 ||
 	    pki_read_der(a, certificate, &cert, e) < 0 ||
 	    signing_check_certificate(s, c, a, cert, &who, e) < 0 ||
 	    idcard_read(a, order->xml, &ordered, e) < 0 ||
 	    signing_check_signer(o, a, ordered, cert, e) < 0 ||
-	    dsig_attach(a, order->xml, order->signed_info, value, cert, &xml, e) < 0 ||
+	    dsig_attach(a, order->xml, order->signed_info, value, &signer, &xml, e) < 0 ||
 	    idcard_read(a, xml, &user_signed, e) < 0 ||
 	    sts_sign_card(s->sts, c, a, user_signed, cert, &sts_signed, e) < 0)
 		return -1;

@@ -27,7 +27,7 @@ int signing_keep(const struct signing *s, struct arena *a, const struct conf_org
 struct pki_key_source signing_key_source(const struct conf_system_key *k);
 struct pki_keys *signing_keys(const struct signing *s);
 /* The hash of an organisation's new cards. */
-enum dsig_hash signing_hash(const struct conf_organisation *o);
+enum dsig_hash signing_hash(const struct conf *c, const struct conf_organisation *o);
 
 /* system.c: a card of a system that its client has signed is there for all of that system's calls too, when the
  * gateway has a key for it: the newest is the one that is used. */

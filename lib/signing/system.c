@@ -168,7 +168,7 @@ sign(const struct making *m, struct slice card, EVP_PKEY *key, X509 *cert, struc
 
 	if (in_token && pki_keys_take_token(systems->keys, e) < 0)
 		return -1;
-	int rc = dsig_sign(m->a, card, signing_hash(m->wanted->organisation), key, cert, out, e);
+	int rc = dsig_sign(m->a, card, signing_hash(m->conf, m->wanted->organisation), key, cert, out, e);
 	if (in_token)
 		pki_keys_give_token(systems->keys);
 	if (rc == 0)

@@ -93,6 +93,30 @@ holder_of_token(struct arena *a, const xmlNode *rst)
 	return conv_unbase64(a, xml_text(a, xml_child(data, NS_DS, "X509Certificate", 0)));
 }
 
+/* Of digests only those of a ds:Reference: encryption with OAEP names one too, and it is none of a signature's. */
+static bool
+is_with_sha1(struct arena *a, const xmlNode *node)
+{
+	struct slice method = xml_attr(a, node, "Algorithm");
+	enum dsig_hash hash;
+
+	if (xml_is(node, NS_DS, "SignatureMethod"))
+		return dsig_hash_of_signature(method, &hash) == 0 && hash == DSIG_SHA1;
+	return xml_is(node, NS_DS, "DigestMethod") && xml_is(node->parent, NS_DS, "Reference") &&
+	    dsig_hash_of_digest(method, &hash) == 0 && hash == DSIG_SHA1;
+}
+
+static bool
+holds_sha1(struct arena *a, const xmlNode *node)
+{
+	if (is_with_sha1(a, node))
+		return true;
+	for (const xmlNode *at = xml_first(node); at != NULL; at = xml_next(at))
+		if (holds_sha1(a, at))
+			return true;
+	return false;
+}
+
 int
 sts_read_claims(struct arena *a, const xmlNode *rst, struct sts_claims *out, struct err *e)
 {
@@ -103,6 +127,7 @@ sts_read_claims(struct arena *a, const xmlNode *rst, struct sts_claims *out, str
 		.context = xml_attr(a, rst, "Context"),
 		.applies_to = xml_text(a, xml_child(reference, NS_WSA05, "Address", 0)),
 		.cpr = cpr_of_token(a, rst), .holder = holder_of_token(a, rst),
+		.sha1 = holds_sha1(a, xmlDocGetRootElement(rst->doc)),
 	};
 	if (xml_next(rst) != NULL)
 		return refuse(e, "soap:Body");
@@ -220,6 +245,8 @@ sts_exchange_bst(struct sts *s, const struct conf *c, struct arena *a, const str
 		err_set(e, ERR_CONFIG, "sts.bst_urls is empty");
 		return err_say(e, "createIdCardFromBST (sts.bst_urls)");
 	}
+	if (c->sts.refuse_sha1 && claims->sha1)
+		return refuse(e, "SHA-1");
 	if (sts_ask(s, &c->sts, STS_BST, a, message, &answer, e) < 0 ||
 	    sts_read_bst_answer(a, answer, &token, e) < 0 ||
 	    sts_verify_answer(c, a, token, out, e) < 0 ||

@@ -30,6 +30,7 @@ struct sts_claims {		/* what a wst:RequestSecurityToken asks for; absent: it doe
 	struct slice name_id;			/* sosi:SubjectNameID */
 	struct slice cpr;			/* not claimed: what the token says, where it can be read */
 	struct slice holder;			/* not claimed: DER of the certificate whose key the token is bound to, likewise */
+	bool sha1;			/* not claimed: the request, or its token where it can be read, is signed with SHA-1 */
 	struct slice context, applies_to;	/* what an answer repeats */
 };
 /* rst: the only element in soap:Body. ERR_TOKEN_REQUEST, with err_say naming what is wrong. */
@@ -39,7 +40,7 @@ int sts_make_bst(struct arena *a, struct slice token, const struct sts_claims *c
     struct slice *message, struct err *e);
 /* Has the STS exchange the token in `message`, which is sent as it is: its sender has signed it. What comes back is
  * verified as above and must be a user's card of level 4 with what was claimed, for the organisation's own CVR number
- * where that is checked (ERR_TOKEN_OTHER). ERR_CONFIG when no URL is configured for this; else ERR_STS_*. */
+ * where that is checked (ERR_TOKEN_OTHER). ERR_TOKEN_REQUEST: signed with SHA-1, which is refused. ERR_CONFIG when no URL is configured for this; else ERR_STS_*. */
 int sts_exchange_bst(struct sts *s, const struct conf *c, struct arena *a, const struct conf_organisation *o,
     struct slice message, const struct sts_claims *claims, struct idcard **out, struct err *e);
 

@@ -1,5 +1,6 @@
 """What the STS may answer, and what happens to a card that is being signed when it answers anything else: it is refused,
 nothing is kept, the order stands, and the same user can sign again (threats.md 2.4)."""
+import re
 import time
 
 import client
@@ -9,6 +10,7 @@ from harness import cases
 NO_CARD = 'sosigw_no_valid_idcard_in_cache'
 AWAITING = 'sosigw_awaiting_signing'
 INTERNAL = 'sosigw_internal_error'
+SIGNING = 'sosigw_missing_signinginfo_in_request'
 
 
 # the helpers' first argument is w, as what takes a world is a test
@@ -212,12 +214,68 @@ def a_new_sts_certificate_is_trusted_beside_the_old(world):
 		assert not world.get_card(lars).fault
 
 
-def sha1_can_be_refused(world):
-	lars = world.user()
+def without_sha1(document):
+	document['sts']['refuse_sha1'] = True
+
+
+def counted(w):
+	"""What the STS was asked for; it is as it should be again."""
+	return w.sts_control()['exchanges']
+
+
+def one_switch_refuses_sha1_in_what_users_sign(world):
+	"""Orders that are older than the switch too; later ones say SHA-256, whatever the organisation is set to."""
+	lars, mette = world.user(), world.user()
 	signed = order(world, lars)
-	with world.configured(several(None, refuse_sha1=True)):
-		world.refused(world.post_service(signed), INTERNAL)
-	is_not_kept(world, lars)
+	before = counted(world)
+	with world.configured(without_sha1):
+		world.refused(world.post_service(signed), SIGNING)
+		assert counted(world) == before, 'the STS was asked'
+		is_not_kept(world, lars)
+		digest = world.post_service(client.order_card(mette)).parse().digest
+		assert b'rsa-sha256' in digest and b'sha1' not in digest, digest
+		value = client.sign(digest, world.certs.key('moces'), 'sha256')
+		with world.sts('forged-shape', shape='SHA-256'):
+			assert world.post_service(client.sign_id_card(mette, value, world.certs.cert('moces'))).parse().ok
+	assert world.post_service(signed).parse().ok, 'the switch is off again'
+
+
+@cases(('signature and digest', 'as it should be', False), ('digest', 'SHA-256 over a SHA-1 digest', False),
+    ('signature', 'SHA-1 over a SHA-256 digest', False), ('neither', 'SHA-256', True))
+def one_switch_refuses_sha1_in_what_the_sts_answers(world, shape, good):
+	lars = world.user()
+	with world.configured(without_sha1), world.sts('forged-shape', shape=shape):
+		digest = world.post_service(client.order_card(lars)).parse().digest
+		value = client.sign(digest, world.certs.key('moces'), 'sha256')
+		answer = world.post_service(client.sign_id_card(lars, value, world.certs.cert('moces')))
+		assert answer.parse().ok if good else world.refused(answer, INTERNAL)
+
+
+@cases(('SHA-1', 'normal', False), ('SHA-256', 'forged-shape', True))
+def one_switch_refuses_sha1_in_the_cards_of_requests(world, mode, good):
+	"""A card that the STS has signed, whose user has none here."""
+	lars = world.user()
+	signed = client.signed_card(lars, world.certs.key('moces'), world.certs.cert('moces'))
+	with world.sts(mode, shape='SHA-256'):
+		card = client.Http(world.sandbox['sts']).post('/sts/services/NewSecurityTokenService', client.sts_request(signed)).parse().card
+	request = re.sub(rb'<saml:Assertion[ >].*?</saml:Assertion>', lambda _: card, world.proxy_request(lars), count=1, flags=re.S)
+	assert world.post_proxy(request).status == 200
+	with world.configured(without_sha1):
+		if good:
+			assert world.post_proxy(request).status == 200
+		else:
+			with world.nothing_forwarded():
+				world.refused(world.post_proxy(request), 'sosigw_no_valid_idcard_in_request')
+
+
+@cases(('SHA-1', 'sha1', False), ('SHA-256', 'sha256', True))
+def one_switch_refuses_sha1_in_requests_with_bootstrap_tokens(world, hash_name, good):
+	request = client.bst_request(world.user(), world.certs, hash_name=hash_name)
+	before = counted(world)
+	with world.configured(without_sha1), world.sts('normal'):
+		answer = world.http().post(client.BST, request).parse()
+		assert ('SHA-1' not in (answer.string or '')) == good, answer.string
+		assert (counted(world) > before) == good
 
 
 # ---- how long a card is good

@@ -384,13 +384,13 @@ def signed_card(p, key, cert, hash_name='sha1', start=None, hours=8):
 TYPED = 'xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="xs:string"'
 
 
-def signature_over(document, ids, key, cert, enveloped=False, listed=''):
+def signature_over(document, ids, key, cert, enveloped=False, listed='', hash_name='sha256'):
     """a ds:Signature over the elements of document (markup) with these ids; listed: the PrefixList of their c14n, as OpenSAML has it"""
     root = etree.fromstring(document)
     transforms = f'<ds:Transform Algorithm="{DS}enveloped-signature"></ds:Transform>' * enveloped + f'<ds:Transform Algorithm="{EXC_C14N}">'
     if listed:
         transforms += f'<ec:InclusiveNamespaces xmlns:ec="{EXC_C14N}" PrefixList="{listed}"></ec:InclusiveNamespaces>'
-    method, digest_method = ALGORITHMS['sha256']
+    method, digest_method = ALGORITHMS[hash_name]
     info = (f'<ds:SignedInfo xmlns:ds="{DS}"><ds:CanonicalizationMethod Algorithm="{EXC_C14N}"></ds:CanonicalizationMethod>'
             f'<ds:SignatureMethod Algorithm="{method}"></ds:SignatureMethod>')
     for wanted in ids:
@@ -398,9 +398,9 @@ def signature_over(document, ids, key, cert, enveloped=False, listed=''):
         octets = etree.tostring(element, method='c14n', exclusive=True, with_comments=False, inclusive_ns_prefixes=listed.split())
         info += (f'<ds:Reference URI="#{wanted}"><ds:Transforms>{transforms}</ds:Transform>'
                  f'</ds:Transforms><ds:DigestMethod Algorithm="{digest_method}"></ds:DigestMethod><ds:DigestValue>'
-                 f'{base64.b64encode(hashlib.sha256(octets).digest()).decode()}</ds:DigestValue></ds:Reference>')
+                 f'{base64.b64encode(hashlib.new(hash_name, octets).digest()).decode()}</ds:DigestValue></ds:Reference>')
     info += '</ds:SignedInfo>'
-    return (f'<ds:Signature xmlns:ds="{DS}">{info}<ds:SignatureValue>{sign(info.encode(), key, "sha256")}</ds:SignatureValue>'
+    return (f'<ds:Signature xmlns:ds="{DS}">{info}<ds:SignatureValue>{sign(info.encode(), key, hash_name)}</ds:SignatureValue>'
             f'<ds:KeyInfo><ds:X509Data><ds:X509Certificate>{cert_base64(cert)}</ds:X509Certificate></ds:X509Data>'
             '</ds:KeyInfo></ds:Signature>')
 
@@ -456,7 +456,7 @@ def bst_claims(p, name_id=True):
     return claims
 
 
-def bst_request(p, world, signer='foces', token=None, claims=None):
+def bst_request(p, world, signer='foces', token=None, claims=None, hash_name='sha256'):
     """a request for a card of p from a bootstrap token, signed by signer; as bytes that must reach the STS as they are"""
     claims = bst_claims(p) if claims is None else claims
     claimed = ''.join(f'<auth:ClaimType Uri="{n}"><auth:Value>{escape(v)}</auth:Value></auth:ClaimType>'
@@ -478,7 +478,7 @@ def bst_request(p, world, signer='foces', token=None, claims=None):
              f'"http://docs.oasis-open.org/wsfed/authorization/200706/authclaims">{claimed}</wst:Claims>'
              '</wst:RequestSecurityToken></soapenv:Body></soapenv:Envelope>')
     signature = signature_over((before + after).encode(), ['action', 'messageID', 'ts', 'body'], world.key(signer),
-                               world.cert(signer))
+                               world.cert(signer), hash_name=hash_name)
     return (before + signature + after).encode()
 
 

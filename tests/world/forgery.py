@@ -17,6 +17,7 @@ from lxml import etree
 
 DS = 'http://www.w3.org/2000/09/xmldsig#'
 MORE = 'http://www.w3.org/2001/04/xmldsig-more#'
+SHA256 = 'http://www.w3.org/2001/04/xmlenc#sha256'
 SAML = 'urn:oasis:names:tc:SAML:2.0:assertion'
 WSU = 'http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd'
 EXC = 'http://www.w3.org/2001/10/xml-exc-c14n#'
@@ -289,6 +290,10 @@ CONTENT = {
 RIGHT = {
     'as it should be': Forger.good,
     'the certificate of another in KeyInfo': lambda f: put(f.bare, f.signature(key_info=x509(f.other))),
+    'SHA-256 over a SHA-1 digest': with_method(MORE + 'rsa-sha256', 'sha256'),
+    'SHA-1 over a SHA-256 digest': lambda f: put(f.bare, f.signature(f.info(reference(c14n(f.bare), method=SHA256, digest='sha256')))),
+    'SHA-256': lambda f: put(f.bare, f.signature(f.info(reference(c14n(f.bare), method=SHA256, digest='sha256'), method=MORE + 'rsa-sha256'),
+                                                 'sha256')),
 }
 
 SHAPES = {**WRAPPED, **FORM, **CONTENT, **{f'ends {t[:12]!r}': ending(t) for t in NO_DATES}, **RIGHT}

@@ -78,7 +78,7 @@ real_octets_to_sign_are_made_again(void **state)
 		assert_int_equal(got.n, 677);
 		assert_true(slice_eq(got, want));
 		/* and the signature that was made then still completes the card */
-		assert_ok(dsig_attach(*state, card, got, value, cert, &out, &e), &e);
+		assert_ok(dsig_attach(*state, card, got, value, &(struct dsig_policy){ .keys = &cert, .nkeys = 1 }, &out, &e), &e);
 		assert_true(slice_eq(out,
 		    slice_trim(unit_file(*state, arena_printf(*state, DATA "%s-card.xml", who[i]).p))));
 		X509_free(cert);
@@ -124,8 +124,11 @@ a_signature_that_does_not_fit_is_not_attached(void **state)
 	struct slice value = conv_unbase64(*state, rest);
 	assert_int_equal(value.n, 256);
 
-	assert_ok(dsig_attach(*state, S(CARD), info, value, ours.cert, &out, &e), &e);
+	struct dsig_policy signer = { .keys = &ours.cert, .nkeys = 1 };
+	assert_ok(dsig_attach(*state, S(CARD), info, value, &signer, &out, &e), &e);
 	assert_true(slice_eq(out, card));
+	signer.refuse_sha1 = true;
+	assert_err(ERR_SIGNATURE, dsig_attach(*state, S(CARD), info, value, &signer, &out, &e), &e);
 	const struct {
 		struct slice card, info, value;
 		X509 *cert;
@@ -140,9 +143,11 @@ a_signature_that_does_not_fit_is_not_attached(void **state)
 		{ unit_edited(*state, S(CARD), "1802602810", "1802602811"), info, value, ours.cert },
 		{ card, info, value, ours.cert },
 	};
-	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		X509 *cert = bad[i].cert;
 		assert_err(ERR_SIGNATURE, dsig_attach(*state, bad[i].card, bad[i].info, bad[i].value,
-		    bad[i].cert, &out, &e), &e);
+		    &(struct dsig_policy){ .keys = &cert, .nkeys = 1 }, &out, &e), &e);
+	}
 }
 
 static void

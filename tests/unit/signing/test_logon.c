@@ -168,6 +168,18 @@ a_form_that_was_changed_is_refused_for_what_was_changed(void **state)
 }
 
 static void
+sha1_is_refused_when_the_switch_says_so(void **state)
+{
+	struct arena *a = *state;
+	struct conf c = conf();
+	struct pki_identity who;
+
+	c.sts.refuse_sha1 = true;
+	assert_ok(read_by(a, &c, revoked[0], file(a, "logon-sha256.xml"), &ours, &who), &e);
+	assert_err(ERR_SIGNATURE, read_by(a, &c, revoked[0], file(a, "logon-sha1.xml"), &ours, &who), &e);
+}
+
+static void
 a_certificate_that_may_not_sign_a_card_does_not_log_on(void **state)
 {
 	struct arena *a = *state;
@@ -245,6 +257,7 @@ main(void)
 		UNIT_ARENA_TEST(a_form_of_each_kind_says_who_logs_on),
 		UNIT_ARENA_TEST(a_form_for_another_log_on_is_refused),
 		UNIT_ARENA_TEST(a_form_that_was_changed_is_refused_for_what_was_changed),
+		UNIT_ARENA_TEST(sha1_is_refused_when_the_switch_says_so),
 		UNIT_ARENA_TEST(a_certificate_that_may_not_sign_a_card_does_not_log_on),
 	};
 	return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
