@@ -199,6 +199,35 @@ def the_wsdl_has_the_callers_address(world, tls):
 		assert world.http(None, tls=tls).get(place[place.index('/sosigw'):]).status == 200
 
 
+PUBLISHED = {
+	'ds': 'Signature SignedInfo CanonicalizationMethod SignatureMethod Reference Transforms DigestMethod DigestValue SignatureValue KeyInfo KeyName '
+	    'X509Data X509Certificate',
+	'saml': 'Assertion AssertionType Issuer Subject NameID NameIDType SubjectIdentifierType SubjectConfirmation ConfirmationMethod '
+	    'SubjectConfirmationData Conditions AttributeStatement Attribute AttributeValue',
+	'wsse': 'Security UsernameToken', 'wsu': 'Timestamp', 'medcom': 'Header Linking FaultCode',
+	'gw2007': 'requestIdCardDigestForSigningRequestBody requestIdCardDigestForSigningResponse signIdCardRequestBody signIdCardResponse '
+	    'getValidIdCardRequestBody getValidIdCardResponse logoutRequestBody implicitLoginHeader',
+}
+
+
+@cases(*[(name, name) for name in PUBLISHED])
+def what_clients_name_their_classes_after_is_global_as_in_the_published_schemas(world, name):
+	"""A program that is generated anew would not compile with other classes."""
+	root = etree.fromstring(described(world.http(None), f'?xsd={name}'))
+	missing = set(PUBLISHED[name].split()) - set(root.xpath('/*/*/@name'))
+	assert not missing, missing
+
+
+@cases(*[(name, name) for name in SCHEMAS])
+def no_class_gets_two_members_whose_names_differ_in_case_alone(world, name):
+	"""JAXB makes id and Id one property and gives up."""
+	root = etree.fromstring(described(world.http(None), f'?xsd={name}'))
+	for t in root.iter(f'{{{XSD}}}complexType'):
+		own = [m for m in t.iter(f'{{{XSD}}}attribute', f'{{{XSD}}}element') if next(m.iterancestors(f'{{{XSD}}}complexType')) is t]
+		members = [(m.get('name') or m.get('ref').split(':')[-1]).lower() for m in own]
+		assert len(members) == len(set(members)), members
+
+
 def the_query_may_be_in_capitals(world):
 	assert described(world.http(None), '?WSDL') == described(world.http(None), '?wsdl')
 
