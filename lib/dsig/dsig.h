@@ -1,4 +1,4 @@
-/* dsig: the XML signature of an ID card, and nothing more general. One enveloped ds:Signature as the
+/* dsig: the XML signature of an ID card, the pieces of other signatures, and what is encrypted for us. Nothing more general: one enveloped ds:Signature as the
  * last child of a saml:Assertion id="IDCard", one Reference to "#IDCard", exactly the transforms
  * enveloped-signature and exclusive c14n, RSA PKCS#1 v1.5; the key comes from the caller, never from
  * the message. */
@@ -72,6 +72,23 @@ bool dsig_value_fits(const X509 *certificate, enum dsig_hash hash, struct slice 
 
 /* Makes such a value. ERR_INTERNAL. */
 int dsig_value_make(struct arena *a, EVP_PKEY *key, enum dsig_hash hash, struct slice octets, struct slice *value, struct err *e);
+
+/* ---- decrypt.c: what is encrypted for a key of ours (XML Encryption), read and decrypted, not trusted */
+
+struct dsig_cipher;
+struct dsig_encrypted {
+	struct slice content, wrapped;	/* under AES; and the key of that, under RSA-OAEP */
+	const struct dsig_cipher *cipher;
+	enum dsig_hash digest, mask;	/* of RSA-OAEP */
+	/* AES-CBC: who changes the ciphertext changes what comes out, and learns of it what he is told of that. */
+	bool malleable;
+};
+/* What stands in an element as SAML encrypts one (core, section 2.3.4): one EncryptedData and one EncryptedKey, inside or beside it.
+ * Key transport RSA-OAEP with SHA-1 or SHA-256; content AES-128 or AES-256, GCM or CBC. ERR_INVALID, detail says which rule. */
+int dsig_encrypted_read(struct arena *a, const xmlNode *holder, struct dsig_encrypted *out, struct err *e);
+/* *out: the octets, by whichever of those RSA keys it is for. ERR_INVALID, one for all reasons: whether a key fitted is not told. */
+int dsig_decrypt(struct arena *a, const struct dsig_encrypted *x, EVP_PKEY *const *keys, size_t nkeys, struct slice *out,
+    struct err *e);
 
 /* The certificate (DER) in the card's KeyInfo, for finding out who claims to have signed; never a
  * reason to trust. Absent when there is none. */
