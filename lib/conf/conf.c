@@ -224,6 +224,29 @@ read_system_keys(struct build *b, const struct at *organisation, json_t *o, size
 	return out;
 }
 
+/* The entry's own key when it names none. */
+static void
+read_decryption_keys(struct build *b, const struct at *idp, json_t *p, struct conf_idp *out)
+{
+	json_t *list = json_object_get(p, "decryption_keys");
+	struct conf_system_key *keys = room(b, json_array_size(list), sizeof *keys);
+	const struct at at = { idp, "decryption_keys", 0 };
+
+	out->decryption_keys = &out->key;
+	out->ndecryption_keys = 1;
+	if (json_array_size(list) == 0 || keys == NULL)
+		return;
+	if (json_array_size(list) > 2)
+		problem(b->p, &at, "has more than two: the one that counts and, while it is replaced, the other");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const struct at row = { &at, NULL, i };
+		keys[i] = read_key(b, json_array_get(list, i));
+		check_key(b, &row, &keys[i]);
+	}
+	out->decryption_keys = keys;
+	out->ndecryption_keys = json_array_size(list);
+}
+
 static const struct conf_idp *
 read_idps(struct build *b, const struct at *organisation, json_t *o, size_t *n)
 {
@@ -243,6 +266,7 @@ read_idps(struct build *b, const struct at *organisation, json_t *o, size_t *n)
 		if (out[i].ncertificates == 0)
 			problem(b->p, &certs, "is empty: without one no answer can be believed");
 		check_key(b, &at, &out[i].key);
+		read_decryption_keys(b, &at, p, &out[i]);
 		for (size_t j = 0; j < i; j++)
 			if (slice_eq(out[j].issuer, out[i].issuer))
 				problem(b->p, &issuer, "is that of identity_providers[%zu] too", j);

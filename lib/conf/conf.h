@@ -57,6 +57,8 @@ struct conf_idp {
 	const struct slice *certificates;	/* PEM: it signs its answers with one of these */
 	size_t ncertificates;
 	struct conf_system_key key;	/* that its bootstrap tokens are bound to, and that signs what is sent to it and to the STS */
+	const struct conf_system_key *decryption_keys;	/* of what it encrypts; the first is the one that it is told of */
+	size_t ndecryption_keys;	/* 1, which is `key` unless another is given, or 2 while one takes the other's place */
 };
 struct conf_organisation {
 	struct slice id, name, cvr;

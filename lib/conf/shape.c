@@ -210,14 +210,22 @@ check_pem(struct slice s)
 #define PART(name, members) { name, OBJECT, OPTIONAL, 0, 0, 0, NULL, NULL, members }
 #define LAST { NULL, END, OPTIONAL, 0, 0, 0, NULL, NULL, NULL }
 
+/* where a private key and its certificate lie */
+#define KEY \
+	T("certificate_file", OR_NULL, NULL, check_path), \
+	T("key_file", OR_NULL, NULL, check_path), \
+	T("pkcs12_file", OR_NULL, NULL, check_path), \
+	T("pkcs11", OR_NULL, NULL, check_pkcs11), \
+	T("password_file", OR_NULL, NULL, check_path)
+
 #define MS_MOST 3600000
 static const struct member system_key[] = {
 	T("system", OR_NULL, NULL, check_name),
-	T("certificate_file", OR_NULL, NULL, check_path),
-	T("key_file", OR_NULL, NULL, check_path),
-	T("pkcs12_file", OR_NULL, NULL, check_path),
-	T("pkcs11", OR_NULL, NULL, check_pkcs11),
-	T("password_file", OR_NULL, NULL, check_path),
+	KEY,
+	LAST
+};
+static const struct member decryption_key[] = {
+	KEY,
 	LAST
 };
 static const struct member identity_provider[] = {
@@ -226,11 +234,8 @@ static const struct member identity_provider[] = {
 	T("issuer", REQUIRED, NULL, check_name),
 	T("audience", REQUIRED, NULL, check_name),
 	LIST("certificates", check_pem),
-	T("certificate_file", OR_NULL, NULL, check_path),
-	T("key_file", OR_NULL, NULL, check_path),
-	T("pkcs12_file", OR_NULL, NULL, check_path),
-	T("pkcs11", OR_NULL, NULL, check_pkcs11),
-	T("password_file", OR_NULL, NULL, check_path),
+	KEY,
+	MANY("decryption_keys", decryption_key),
 	LAST
 };
 static const struct member organisation[] = {

@@ -61,35 +61,13 @@ put_with_address(struct buf *b, struct slice text, struct slice at)
 }
 
 static int
-answer(struct req *r, int status, const struct req_header *headers, size_t n, struct slice body, struct err *e)
-{
-	if (body.p == NULL)
-		return err_set(e, ERR_MEMORY, "description");
-	if (req_answer(r, status, headers, n, e) < 0)
-		return -1;
-	return slice_is(req_param(r, "REQUEST_METHOD"), "HEAD") ? 0 : req_write(r, body, e);
-}
-
-static int
-answer_plain(struct req *r, int status, const char *type, struct slice body, struct err *e)
-{
-	const struct req_header headers[] = {
-		{ "Content-Type", slice_of(type) },
-		{ "X-Content-Type-Options", S("nosniff") },
-		{ "Cache-Control", S("no-store") },
-	};
-
-	return answer(r, status, headers, sizeof headers / sizeof *headers, body, e);
-}
-
-static int
 answer_file(struct ops *o, struct req *r, const char *text, struct err *e)
 {
 	struct buf b;
 
 	buf_init(&b, DESCRIPTION_MAX);
 	put_with_address(&b, slice_of(text), address(o, r, PATH));
-	int rc = answer_plain(r, 200, "text/xml; charset=utf-8", buf_slice(&b), e);
+	int rc = web_answer_file(r, "text/xml; charset=utf-8", buf_slice(&b), e);
 	buf_free(&b);
 	return rc;
 }
@@ -163,7 +141,7 @@ describe(struct ops *o, struct req *r, struct err *e)
 		if (slice_is_nocase(query, files[i].query))
 			return answer_file(o, r, files[i].text, e);
 	if (slice_starts(query, S("xsd=")))
-		return answer_plain(r, 404, "text/plain; charset=utf-8", S("There is no such schema; ?wsdl names them all.\n"), e);
+		return web_answer_text(r, 404, S("There is no such schema; ?wsdl names them all.\n"), e);
 	return show_page(o, r, e);
 }
 

@@ -1,7 +1,8 @@
 /* Logging in at an identity provider instead of signing (lib/signing/idp.c). The page has a link to the provider, with a
  * request whose id comes of the answer that the page awaits. The provider has the browser post its answer to
  * /sosigw/sign/acs; that post comes from another site, so the page's cookie is not with it, and nothing is done but to show a
- * page of ours with a button. The button posts it once more, from here, to /sosigw/sign/login: now the cookie says whose it is. */
+ * page of ours with a button. The button posts it once more, from here, to /sosigw/sign/login: now the cookie says whose it is.
+ * What the provider's administrator needs to know of us is at /sosigw/sign/metadata, for everybody to read: it holds no secret. */
 #include "sign_private.h"
 
 #include "clock.h"
@@ -58,6 +59,38 @@ sign_login(struct visit *v)
 	    &c->event.card_id, &c->err) < 0)
 		return answer_let_try_again(v);
 	return answer_say_signed(v);
+}
+
+/* The entry of that issuer; without one, the organisation's only entry. */
+static const struct conf_idp *
+find_idp(const struct conf_organisation *o, struct slice issuer)
+{
+	if (issuer.p == NULL)
+		return o->nidps == 1 ? &o->idps[0] : NULL;
+	for (size_t i = 0; i < o->nidps; i++)
+		if (slice_eq(o->idps[i].issuer, issuer))
+			return &o->idps[i];
+	return NULL;
+}
+
+int
+sign_metadata(struct visit *v)
+{
+	struct edge_call *c = &v->call;
+	struct slice xml = { NULL, 0 };
+
+	v->by_script = true;
+	if (web_form_parse(c->arena, req_param(c->req, "QUERY_STRING"), &v->form, &c->err) < 0)
+		return -1;
+	v->organisation = visit_organisation(v, web_form_value(&v->form, "organisation"));
+	const struct conf_idp *idp = v->organisation == NULL ? NULL : find_idp(v->organisation, web_form_value(&v->form, "issuer"));
+	if (idp == NULL)
+		return err_set(&c->err, ERR_PAGE_UNKNOWN, "metadata for no identity provider that is configured");
+	if (signing_idp_metadata(v->sign->signing, c->conf, c->arena, idp, &xml, &c->err) < 0)
+		return -1;
+	c->event.organisation = v->organisation->id;
+	c->event.http_status = 200;
+	return web_answer_file(c->req, "application/samlmetadata+xml", xml, &c->err);
 }
 
 int

@@ -119,18 +119,12 @@ show_cancelled(struct visit *v, struct err *e)
 	return send_message(v, &page, &m, e);
 }
 
-static const char *
-allowed(const struct visit *v)
-{
-	return slice_is(v->call.event.operation, "sign-start") ? "GET, HEAD" : "POST";
-}
-
 int
 show_refusal(struct visit *v, struct err *e)
 {
 	enum err_kind kind = v->call.err.kind;
 	struct refusal why = refusal_of(kind, v->danish);
-	struct web_page page = { .status = why.status, .allow = kind == ERR_PAGE_METHOD ? allowed(v) : NULL };
+	struct web_page page = { .status = why.status, .allow = kind == ERR_PAGE_METHOD ? v->allow : NULL };
 	struct web_message m = {
 		.title = kind == ERR_SIGNED_ALREADY ? signed_title(v, true) : why.title,
 		.paragraphs = &why.advice, .nparagraphs = 1,

@@ -19,6 +19,7 @@ static const struct {
 	{ FOLDER "acs", "POST", "POST", "sign-acs", sign_acs },
 	{ FOLDER "login", "POST", "POST", "sign-login", sign_login },
 	{ FOLDER "cancel", "POST", "POST", "sign-cancel", sign_cancel },
+	{ FOLDER "metadata", "GET", "GET", "sign-metadata", sign_metadata },
 };
 #define NROUTES (sizeof routes / sizeof *routes)
 
@@ -64,6 +65,7 @@ serve(struct visit *v)
 		if (!slice_is(path, routes[i].path))
 			continue;
 		c->event.operation = slice_of(routes[i].operation);
+		v->allow = routes[i].allow;
 		if (!slice_is(method, routes[i].method))
 			return err_set(&c->err, ERR_PAGE_METHOD, "%.*s on %s", SLICE_FMT(method), routes[i].path);
 		return routes[i].serve(v);

@@ -20,7 +20,8 @@ struct visit {
 	struct sign *sign;
 	struct edge_call call;
 	bool danish;
-	bool by_script;			/* a script asks: words, no page */
+	bool by_script;			/* a script or program asks: words, no page */
+	const char *allow;		/* the methods of what was asked for; NULL: nothing of ours */
 	struct slice token;		/* of the link; absent when none was found */
 	struct cards_link *link;	/* NULL: not found */
 	struct cards_page *page;	/* NULL: nobody has opened it */
@@ -48,11 +49,14 @@ int answer_let_try_again(struct visit *v);
 /* idp.c: logging in elsewhere */
 int sign_acs(struct visit *v);
 int sign_login(struct visit *v);
+int sign_metadata(struct visit *v);
 struct sign_page;
 int idp_fill(struct visit *v, struct sign_page *p);
 
 /* visit.c: what both need */
 
+/* NULL: there is none of that id. */
+const struct conf_organisation *visit_organisation(const struct visit *v, struct slice id);
 /* The link of that token, whose it is, and the page that was made of it. Notes in the audit whose signing it is. */
 int visit_find(struct visit *v, struct slice token);
 /* Whether the browser that asks is the one that opened the page. */

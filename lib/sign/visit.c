@@ -7,9 +7,11 @@
 #define TOKEN_MOST 100	/* characters */
 #define TOKEN_BYTES 32
 
-static const struct conf_organisation *
-find_organisation(const struct conf *c, struct slice id)
+const struct conf_organisation *
+visit_organisation(const struct visit *v, struct slice id)
 {
+	const struct conf *c = v->call.conf;
+
 	for (size_t i = 0; i < c->norganisations; i++)
 		if (slice_eq(c->organisations[i].id, id))
 			return &c->organisations[i];
@@ -32,7 +34,7 @@ visit_find(struct visit *v, struct slice token)
 	c->event.client = link->client;
 	c->event.user = link->name;
 	c->event.system = link->system;
-	v->organisation = find_organisation(c->conf, link->organisation);
+	v->organisation = visit_organisation(v, link->organisation);
 	if (v->organisation == NULL)
 		return err_set(&c->err, ERR_ORDER_GONE, "organisation %.*s is no more", SLICE_FMT(link->organisation));
 	return cards_page_find(v->sign->signing->cards, c->arena, token, &v->page, &c->err);

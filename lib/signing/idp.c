@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "conv.h"
+#include "log.h"
 #include "saml.h"
 
 /* Not the answer's token itself, which is for this browser alone: the provider sees this. */
@@ -40,6 +41,78 @@ give_key(const struct signing *s, const struct conf_idp *idp)
 {
 	if (idp->key.pkcs11 != NULL)
 		pki_keys_give_token(signing_keys(s));
+}
+
+/* ---- what is encrypted for us */
+
+/* Those that can be had. One file that is broken does not keep out who has another's certificate; it stands in the log. */
+static int
+load_decryption_keys(const struct signing *s, struct arena *a, const struct conf_idp *idp, EVP_PKEY **keys, size_t *n, bool *in_token,
+    struct err *e)
+{
+	struct err failed = { .kind = ERR_NONE };
+	X509 *cert;
+
+	*n = 0;
+	*in_token = false;
+	for (size_t i = 0; i < idp->ndecryption_keys; i++) {
+		const struct pki_key_source from = signing_key_source(&idp->decryption_keys[i]);
+		err_clear(&failed);
+		if (pki_keys_get(signing_keys(s), a, &from, &keys[*n], &cert, &failed) < 0) {
+			log_err(LOG_WARN, "decryption-key", (struct slice){ NULL, 0 }, &failed);
+			continue;
+		}
+		*in_token = *in_token || from.pkcs11 != NULL;
+		++*n;
+	}
+	return *n > 0 ? 0 : err_set(e, failed.kind, "%s", failed.detail);
+}
+
+/* A token's session may have ended: it is opened anew the next time. */
+static void
+forget_tokens(const struct signing *s, const struct conf_idp *idp)
+{
+	for (size_t i = 0; i < idp->ndecryption_keys; i++) {
+		const struct pki_key_source from = signing_key_source(&idp->decryption_keys[i]);
+		if (from.pkcs11 != NULL)
+			pki_keys_forget(signing_keys(s), &from);
+	}
+}
+
+/* For saml_read; ctx is the struct signing. */
+static int
+decrypt(const void *ctx, struct arena *a, const struct conf_idp *idp, const struct dsig_encrypted *x, struct slice *octets, struct err *e)
+{
+	const struct signing *s = ctx;
+	EVP_PKEY **keys = arena_alloc(a, idp->ndecryption_keys * sizeof *keys);
+	bool in_token;
+	size_t n;
+
+	if (keys == NULL)
+		return err_set(e, ERR_MEMORY, "decryption keys");
+	if (load_decryption_keys(s, a, idp, keys, &n, &in_token, e) < 0 || (in_token && pki_keys_take_token(signing_keys(s), e) < 0))
+		return -1;
+	int rc = dsig_decrypt(a, x, keys, n, octets, e);
+	if (in_token)
+		pki_keys_give_token(signing_keys(s));
+	if (rc < 0)
+		forget_tokens(s, idp);
+	return rc;
+}
+
+int
+signing_idp_metadata(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_idp *idp, struct slice *xml,
+    struct err *e)
+{
+	const struct pki_key_source own = signing_key_source(&idp->key), decryption = signing_key_source(&idp->decryption_keys[0]);
+	X509 *signing, *encryption;
+	EVP_PKEY *key;
+
+	if (c->browser_base.p == NULL)
+		return err_set(e, ERR_CONFIG, "no browser_base");
+	if (pki_keys_get(signing_keys(s), a, &own, &key, &signing, e) < 0 || pki_keys_get(signing_keys(s), a, &decryption, &key, &encryption, e) < 0)
+		return -1;
+	return saml_metadata(a, idp, our_address(c, a), signing, encryption, xml, e);
 }
 
 int
@@ -120,7 +193,7 @@ signing_idp_complete(const struct signing *s, const struct conf *c, struct arena
     const struct cards_user *u, struct slice posted, struct slice answer, struct slice *id, struct err *e)
 {
 	const struct saml_wanted wanted = { .idps = o->idps, .nidps = o->nidps, .acs = our_address(c, a),
-		.request = request_id(a, answer), .now = clock_now(), .skew = c->clock_skew };
+		.request = request_id(a, answer), .now = clock_now(), .skew = c->clock_skew, .decrypt = decrypt, .ctx = s };
 	struct idcard *ordered, *got;
 	struct cards_order *order;
 	struct saml_login login;

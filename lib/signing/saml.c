@@ -11,8 +11,12 @@
  *       saml:AuthnStatement
  *       saml:AttributeStatement / saml:Attribute ...
  *
- * The response around the assertion is not signed by all; what it says is compared, but nothing is taken from it. Encrypted
- * assertions are not read: the way is TLS. */
+ * or, in place of the assertion, saml:EncryptedAssertion (lib/dsig/decrypt.c says what may stand in it), and then a saml:Issuer of the
+ * response, which says whose: by it the key is chosen. What was encrypted is the assertion as above, by itself: it declares its
+ * namespaces. Inside, nothing is encrypted once more.
+ *
+ * The response around the assertion is not signed by all; what it says is compared, but nothing is taken from it. Nor does it matter
+ * who has encrypted an assertion, which anybody can: what counts is the signature that was inside. */
 #include "saml.h"
 
 #include "buf.h"
@@ -23,6 +27,7 @@
 #include "xml.h"
 
 #include <string.h>
+#include <time.h>
 
 #define TEXT_MAX (256u << 10)
 #define RSA_SHA256 "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
@@ -30,6 +35,7 @@
 #define BEARER "urn:oasis:names:tc:SAML:2.0:cm:bearer"
 #define REQUEST_MAX 4096
 #define PREFIXES_MOST 32
+#define EVEN_MS 50	/* more than reading and verifying the longest answer takes */
 
 static int
 refuse(struct err *e, const char *rule)
@@ -270,9 +276,9 @@ verify(struct arena *a, const struct conf_idp *idp, const xmlNode *assertion, co
 /* ---- what it says */
 
 static const struct conf_idp *
-find_idp(struct arena *a, const struct saml_wanted *w, const xmlNode *assertion)
+find_idp(struct arena *a, const struct saml_wanted *w, const xmlNode *issued)
 {
-	struct slice issuer = slice_trim(xml_text(a, saml(assertion, "Issuer")));
+	struct slice issuer = slice_trim(xml_text(a, saml(issued, "Issuer")));
 
 	for (size_t i = 0; i < w->nidps; i++)
 		if (slice_eq(w->idps[i].issuer, issuer))
@@ -293,9 +299,57 @@ check_response(struct arena *a, const xmlNode *response, const struct saml_wante
 		return refuse(e, "InResponseTo");
 	if (!slice_is(xml_attr(a, status, "Value"), SUCCESS))
 		return refuse(e, "Status");
-	if (saml(response, "Assertion") == NULL || xml_child(response, NS_SAML, "Assertion", 1) != NULL ||
-	    saml(response, "EncryptedAssertion") != NULL)
+	if ((saml(response, "Assertion") == NULL) == (saml(response, "EncryptedAssertion") == NULL) ||
+	    xml_child(response, NS_SAML, "Assertion", 1) != NULL || xml_child(response, NS_SAML, "EncryptedAssertion", 1) != NULL)
 		return refuse(e, "not one Assertion");
+	return 0;
+}
+
+/* The assertion of an answer, and whose it claims to be. */
+struct claim {
+	const struct conf_idp *idp;
+	const xmlNode *assertion;
+	bool malleable;		/* what is wrong with it must not be told: it came out of AES-CBC and is not verified yet */
+};
+
+static int
+open_encrypted(struct arena *a, const xmlNode *encrypted, const struct saml_wanted *w, struct claim *c, struct err *e)
+{
+	struct slice octets = { NULL, 0 };
+	struct dsig_encrypted x;
+	xmlDoc *doc;
+
+	if (dsig_encrypted_read(a, encrypted, &x, e) < 0)
+		return -1;
+	c->malleable = x.malleable;
+	if (w->decrypt(w->ctx, a, c->idp, &x, &octets, e) < 0 || xml_parse(a, octets, &xml_document_limits, &doc, e) < 0)
+		return -1;
+	c->assertion = xmlDocGetRootElement(doc);
+	return xml_is(c->assertion, NS_SAML, "Assertion") ? 0 : refuse(e, "encrypted: not an Assertion");
+}
+
+static int
+find_claim(struct arena *a, const xmlNode *response, const struct saml_wanted *w, struct claim *c, struct err *e)
+{
+	const xmlNode *encrypted = saml(response, "EncryptedAssertion");
+
+	c->assertion = saml(response, "Assertion");
+	/* SAML profiles, section 4.1.4.2 (E17): the response names its issuer when the assertion, which does, cannot be read yet */
+	c->idp = find_idp(a, w, encrypted == NULL ? c->assertion : response);
+	if (c->idp == NULL)
+		return refuse(e, encrypted == NULL ? "Issuer: nobody who is known" : "Issuer of the Response: nobody who is known");
+	return encrypted == NULL ? 0 : open_encrypted(a, encrypted, w, c, e);
+}
+
+/* What is encrypted once more, inside: a bootstrap token that is not seen would make the assertion itself one. */
+static int
+check_clear(const xmlNode *at, struct err *e)
+{
+	if (xml_is(at, NS_SAML, "EncryptedAttribute") || xml_is(at, NS_SAML, "EncryptedID") || xml_is(at, NS_SAML, "EncryptedAssertion"))
+		return err_set(e, ERR_IDP_ANSWER, "%s inside the assertion; have the provider encrypt assertions alone", (const char *)at->name);
+	for (const xmlNode *child = xml_first(at); child != NULL; child = xml_next(child))
+		if (check_clear(child, e) < 0)
+			return -1;
 	return 0;
 }
 
@@ -406,36 +460,62 @@ read_token(struct arena *a, const xmlNode *assertion, struct slice whole, struct
 }
 
 static int
-read_answer(struct arena *a, struct slice text, const struct saml_wanted *w, struct saml_login *out, struct err *e)
+read_claim(struct arena *a, struct slice text, const struct saml_wanted *w, struct claim *c, struct err *e)
 {
-	struct slice xml = text.n > TEXT_MAX ? (struct slice){ NULL, 0 } : conv_unbase64(a, text), whole = { NULL, 0 };
-	const xmlNode *verified = NULL;
+	struct slice xml = text.n > TEXT_MAX ? (struct slice){ NULL, 0 } : conv_unbase64(a, text);
 	xmlDoc *doc;
 
 	if (xml.p == NULL)
-		return refuse(e, "not base64");
+		return refuse(e, text.n > TEXT_MAX ? "too long" : "not base64");
 	if (xml_parse(a, xml, &xml_document_limits, &doc, e) < 0 || check_response(a, xmlDocGetRootElement(doc), w, e) < 0)
 		return -1;
-	const xmlNode *assertion = saml(xmlDocGetRootElement(doc), "Assertion");
-	out->idp = find_idp(a, w, assertion);
-	if (out->idp == NULL)
-		return refuse(e, "Issuer: nobody who is known");
-	if (verify(a, out->idp, assertion, &verified, e) < 0 || check_subject(a, verified, w, e) < 0 ||
-	    find_idp(a, w, verified) != out->idp || check_conditions(a, verified, out->idp, w, e) < 0 ||
-	    xml_canonical(a, assertion, XML_C14N_INCLUSIVE, NULL, &whole, e) < 0)
+	return find_claim(a, xmlDocGetRootElement(doc), w, c, e);
+}
+
+static int
+read_answer(struct arena *a, struct slice text, const struct saml_wanted *w, struct claim *c, struct saml_login *out, struct err *e)
+{
+	struct slice whole = { NULL, 0 };
+	const xmlNode *verified = NULL;
+
+	if (read_claim(a, text, w, c, e) < 0 || verify(a, c->idp, c->assertion, &verified, e) < 0)
+		return -1;
+	c->malleable = false;	/* a provider wrote it, every octet */
+	out->idp = c->idp;
+	if (check_subject(a, verified, w, e) < 0 || check_clear(verified, e) < 0 || find_idp(a, w, verified) != c->idp ||
+	    check_conditions(a, verified, c->idp, w, e) < 0 ||
+	    xml_canonical(a, c->assertion, XML_C14N_INCLUSIVE, NULL, &whole, e) < 0)
 		return refuse(e, "Issuer");
 	out->cpr = attribute(a, verified, "https://data.gov.dk/model/core/eid/cprNumber");
 	return read_token(a, verified, whole, &out->token, e);
 }
 
+static void
+wait_until(int64_t mono_ms)
+{
+	const int64_t left = mono_ms - clock_mono_ms();
+
+	if (left > 0)
+		nanosleep(&(struct timespec){ .tv_nsec = (long)left * 1000000 }, NULL);
+}
+
 int
 saml_read(struct arena *a, struct slice text, const struct saml_wanted *w, struct saml_login *out, struct err *e)
 {
+	const int64_t began = clock_mono_ms();
 	struct err why = { .kind = ERR_NONE };
+	struct claim c = { .idp = NULL };
 
 	*out = (struct saml_login){ .idp = NULL };
-	if (read_answer(a, text, w, out, &why) == 0)
+	if (read_answer(a, text, w, &c, out, &why) == 0)
 		return 0;
 	*out = (struct saml_login){ .idp = NULL };
-	return err_set(e, why.kind == ERR_MEMORY ? ERR_MEMORY : ERR_IDP_ANSWER, "%s", why.detail);
+	/* the keys were asked for before anything was decrypted */
+	if (why.kind == ERR_SYSTEM_KEY || (why.kind == ERR_MEMORY && !c.malleable))
+		return err_set(e, why.kind, "%s", why.detail);
+	if (!c.malleable)
+		return err_set(e, ERR_IDP_ANSWER, "%s", why.detail);
+	wait_until(began + EVEN_MS);
+	return err_set(e, ERR_IDP_ANSWER, "under AES-CBC: encrypted for another key, changed, or not an assertion that the provider has signed; "
+	    "which of these is told of AES-GCM alone");
 }

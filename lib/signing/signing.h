@@ -45,9 +45,12 @@ int signing_exchange(const struct signing *s, const struct conf *c, struct arena
  * bytes. ERR_SYSTEM_KEY. */
 int signing_idp_address(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_idp *idp,
     struct slice answer, struct slice relay, struct slice *address, struct err *e);
+/* What the provider's administrator is to know of us: SAML 2.0 metadata. ERR_SYSTEM_KEY. */
+int signing_idp_metadata(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_idp *idp, struct slice *xml,
+    struct err *e);
 /* What the provider had the browser post, for the same answer: verified, its bootstrap token exchanged at the STS, and the
  * card kept for the order of u when it is for the order's person. *id: the card's. ERR_IDP_ANSWER, ERR_IDP_OTHER,
- * ERR_STS_*, ERR_NO_CARD (the order was withdrawn). */
+ * ERR_SYSTEM_KEY, ERR_STS_*, ERR_NO_CARD (the order was withdrawn). */
 int signing_idp_complete(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_organisation *o,
     const struct cards_user *u, struct slice posted, struct slice answer, struct slice *id, struct err *e);
 

@@ -42,14 +42,26 @@ web_answer(struct req *r, const struct web_page *page, struct err *e)
 	return answer(r, page->status, headers, n, page->html, e);
 }
 
-int
-web_answer_text(struct req *r, int status, struct slice text, struct err *e)
+static int
+answer_plain(struct req *r, int status, const char *type, struct slice text, struct err *e)
 {
 	const struct req_header headers[] = {
-		{ "Content-Type", S("text/plain; charset=utf-8") },
+		{ "Content-Type", slice_of(type) },
 		{ "X-Content-Type-Options", S("nosniff") },
 		{ "Cache-Control", S("no-store") },
 	};
 
 	return answer(r, status, headers, sizeof headers / sizeof *headers, text, e);
+}
+
+int
+web_answer_text(struct req *r, int status, struct slice text, struct err *e)
+{
+	return answer_plain(r, status, "text/plain; charset=utf-8", text, e);
+}
+
+int
+web_answer_file(struct req *r, const char *type, struct slice text, struct err *e)
+{
+	return answer_plain(r, 200, type, text, e);
 }

@@ -55,6 +55,8 @@ struct web_page {
 int web_answer(struct req *r, const struct web_page *page, struct err *e);
 /* The same for what a script asked: text/plain, no page. */
 int web_answer_text(struct req *r, int status, struct slice text, struct err *e);
+/* What a program fetches: of that type, no page. */
+int web_answer_file(struct req *r, const char *type, struct slice text, struct err *e);
 
 /* ---- the page that says one thing: what happened, and what can be done */
 

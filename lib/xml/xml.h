@@ -17,6 +17,7 @@
 #define NS_WSA05 "http://www.w3.org/2005/08/addressing"
 #define NS_WSA04 "http://schemas.xmlsoap.org/ws/2004/08/addressing"
 #define NS_SAMLP "urn:oasis:names:tc:SAML:2.0:protocol"
+#define NS_MD    "urn:oasis:names:tc:SAML:2.0:metadata"
 #define NS_WST   "http://schemas.xmlsoap.org/ws/2005/02/trust"
 #define NS_WST13 "http://docs.oasis-open.org/ws-sx/ws-trust/200512"
 #define NS_WST14 "http://docs.oasis-open.org/ws-sx/ws-trust/200802"

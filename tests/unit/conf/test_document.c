@@ -179,6 +179,56 @@ the_keys_of_systems_are_read(void **state)
 	assert_null(k[2].password_file);
 }
 
+/* An organisation with one provider, whose entry has these members more. */
+static int
+parse_provider(struct world *w, const char *more)
+{
+	struct slice document = arena_printf(w->a, "{\"format\": 1, \"organisations\": [{\"id\": \"some\", \"identity_providers\": [{\"name\": \"n\", "
+	    "\"url\": \"https://i/\", \"issuer\": \"i\", \"audience\": \"a\", \"certificates\": [\"-----BEGIN CERTIFICATE-----\\n...\\n"
+	    "-----END CERTIFICATE-----\\n\"], \"certificate_file\": \"/c.pem\", \"key_file\": \"/c.key\"%s}]}]}", more);
+
+	conf_free(w->c);
+	w->c = NULL;
+	buf_clear(&w->problems);
+	err_clear(&w->e);
+	return conf_parse(docs_with(w->a, document, PLACEHOLDER, docs_certificate(w->a)), 0, &w->c, &w->problems, &w->e);
+}
+
+static void
+a_provider_encrypts_for_its_entrys_own_key_or_for_those_it_names(void **state)
+{
+	static const struct { const char *keys, *want; } rows[] = {
+		{ "{\"pkcs12_file\": \"/q\"}, {\"pkcs12_file\": \"/p\"}, {\"pkcs12_file\": \"/r\"}",
+		    ": has more than two: the one that counts and, while it is replaced, the other\n" },
+		{ "{\"pkcs12_file\": \"/q\"}, {\"key_file\": \"/p\"}",
+		    "[1].certificate_file: is missing: only a pkcs12_file holds the certificate itself\n" },
+		{ "{\"pkcs12_file\": \"/q\", \"key_file\": \"/p\"}", "[0]: needs exactly one of key_file, pkcs12_file and pkcs11\n" },
+		{ "{\"pkcs12_file\": \"/q\", \"system\": \"x\"}", "[0].system: is not known here\n" },
+	};
+	struct world *w = *state;
+
+	assert_ok(parse_provider(w, ""), &w->e);
+	const struct conf_idp *p = w->c->organisations[0].idps;
+	assert_int_equal(p->ndecryption_keys, 1);
+	assert_string_equal(p->decryption_keys[0].key_file, "/c.key");
+
+	assert_ok(parse_provider(w, ", \"decryption_keys\": [{\"certificate_file\": \"/new.pem\", \"pkcs11\": \"pkcs11:object=k\", "
+	    "\"password_file\": \"/pin\"}, {\"pkcs12_file\": \"/old.p12\"}]"), &w->e);
+	p = w->c->organisations[0].idps;
+	assert_int_equal(p->ndecryption_keys, 2);
+	assert_string_equal(p->key.key_file, "/c.key");
+	assert_string_equal(p->decryption_keys[0].certificate_file, "/new.pem");
+	assert_string_equal(p->decryption_keys[0].pkcs11, "pkcs11:object=k");
+	assert_string_equal(p->decryption_keys[0].password_file, "/pin");
+	assert_string_equal(p->decryption_keys[1].pkcs12_file, "/old.p12");
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct slice want = arena_printf(w->a, "organisations[0].identity_providers[0].decryption_keys%s", rows[i].want);
+		assert_int_equal(parse_provider(w, arena_printf(w->a, ", \"decryption_keys\": [%s]", rows[i].keys).p), -1);
+		assert_string_equal(problems(w), want.p);
+	}
+}
+
 static void
 what_is_left_out_has_its_default(void **state)
 {
@@ -520,6 +570,7 @@ main(void)
 		T(the_sample_lacks_nothing_but_certificates),
 		T(the_sample_becomes_a_configuration),
 		T(the_keys_of_systems_are_read),
+		T(a_provider_encrypts_for_its_entrys_own_key_or_for_those_it_names),
 		T(what_is_left_out_has_its_default),
 		T(every_break_of_a_rule_is_told_with_its_place),
 		T(an_ocsp_responder_answers_for_one_ca_of_the_document),
