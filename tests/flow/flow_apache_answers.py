@@ -128,6 +128,15 @@ def the_files_of_these_answers_have_no_address(world):
 				is_page(answer, 403)
 
 
+def what_workers_answer_is_left_alone(world):
+	"""Whatever its status."""
+	http = world.http()
+	for answer, status, words in ((http.get(client.PROXY), 405, rb'Only HTTP POST is accepted here\. \[[\w-]{22}\]<'),
+	    (http.get(client.SERVICE + '?xsd=nosuch'), 404, rb'no such schema'), (http.get(SIGN + '?id=x'), 410, rb'The link cannot be used'),
+	    (http.request('PUT', SIGN), 405, rb'cannot be opened in this way'), (http.post(client.SERVICE, b'x'), 500, rb'\[[\w-]{22}\]<')):
+		assert answer.status == status and re.search(words, answer.body), (answer.status, answer.body)
+
+
 def the_access_log_tells_what_was_asked_and_not_what_was_answered(world):
 	trace = '00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba90001-01'
 	sent(world.http(), head('PUT', client.PROXY, f'traceparent: {trace}'))
