@@ -79,6 +79,7 @@ const readFields = card => {
 		role: value('medcom:UserRole'),
 		occupation: value('medcom:UserOccupation'),
 		authorisation: value('medcom:UserAuthorizationCode'),
+		email: value('medcom:UserEmailAddress'),
 		organisation: {
 			name: value('medcom:CareProviderName'),
 			number: provider?.text ?? '',

@@ -2,16 +2,17 @@
  * The time that is left, the button that asks for more, and what happens when it is over. Seen every second, said at
  * 30 and at 10 seconds.
  */
-import { byId, say, setText, show, tell, text } from './page.js';
+import { byId, say, seconds, setText, show, tell, text } from './page.js';
 
 const SAID_AT = [30, 10];
+const PATIENCE_MS = 10000;
 
-/* Asks the server for more time: the seconds left, or null when it gives none. */
+/* Asks the server for more time: the seconds left, or null when it gives none. Throws when there is no answer. */
 const askForMore = async form => {
 	const body = new URLSearchParams({ token: form.elements.token.value });
-	const answer = await fetch(form.dataset.extend, { method: 'POST', body, redirect: 'error', cache: 'no-store' });
-	const seconds = Number.parseInt(await answer.text(), 10);
-	return answer.ok && seconds > 0 ? seconds : null;
+	const answer = await fetch(form.dataset.extend, { method: 'POST', body, redirect: 'error', cache: 'no-store', signal: AbortSignal.timeout(PATIENCE_MS) });
+	const left = Number.parseInt(await answer.text(), 10);
+	return answer.ok && left > 0 ? left : null;
 };
 
 const offerMore = (form, setSeconds) => {
@@ -21,37 +22,38 @@ const offerMore = (form, setSeconds) => {
 	button.hidden = false;
 	button.addEventListener('click', async () => {
 		button.disabled = true;
-		const seconds = await askForMore(form).catch(() => undefined);
+		const left = await askForMore(form).catch(() => undefined);
 		button.disabled = false;
-		if (seconds) {
-			setSeconds(seconds);
-			tell('extended', { n: seconds });
+		if (left) {
+			setSeconds(left);
+			tell('extended', { time: seconds(left) });
 			button.focus();
 			return;
 		}
 		tell('cannot-extend');
 		/* no answer at all: it may be asked again */
-		button.hidden = seconds === null;
+		button.hidden = left === null;
 	});
 };
 
 /* Counts the form's data-seconds down and calls late() once at the end, unless it was stopped by then: what is
  * returned does that. */
 export const countDown = (form, late) => {
-	const seconds = Number(form.dataset.seconds);
-	if (!(seconds > 0))
+	const given = Number(form.dataset.seconds);
+	if (!(given > 0))
 		return () => {};
 	let end, before;
 	const setSeconds = n => {
 		end = performance.now() + n * 1000;
 		before = Infinity;
 	};
-	setSeconds(seconds);
+	setSeconds(given);
 	const tick = () => {
 		const left = Math.max(0, Math.ceil((end - performance.now()) / 1000));
-		setText('countdown', text('seconds-left', { n: left }) ?? left);
+		const time = seconds(left);
+		setText('countdown', text('seconds-left', { time }) ?? time);
 		if (SAID_AT.some(n => left <= n && n < before) && before !== Infinity)
-			say('seconds-left', { n: left });
+			say('seconds-left', { time });
 		before = left;
 		if (left === 0) {
 			stop();

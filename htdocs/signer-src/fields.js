@@ -18,6 +18,7 @@ export const fillCard = fields => {
 		'role': inWords('role', fields.role),
 		'occupation': fields.occupation,
 		'authorisation': fields.authorisation,
+		'email': fields.email,
 		'organisation': organisation(fields.organisation),
 		'system': fields.system,
 		'level': inWords('level', fields.level),

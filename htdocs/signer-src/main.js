@@ -106,5 +106,9 @@ addEventListener('pageshow', event => {
 });
 
 const form = byId('sign') ?? byId('logon');
+/* A page that came as the answer to a form gets its own address, so that nobody who reloads it or comes back to it is asked
+ * whether to send the form again. */
+if (form?.dataset.again)
+	history.replaceState(null, '', form.dataset.again);
 if (form)
 	begin(form);

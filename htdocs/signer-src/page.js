@@ -14,6 +14,9 @@ export const plain = value => String(value).replace(/[\p{Cc}\p{Cf}]/gu, '\ufffd'
 export const dateTime = date => date.toLocaleString(language, { dateStyle: 'long', timeStyle: 'short', timeZone: 'Europe/Copenhagen' });
 export const day = date => date.toLocaleDateString(language, { dateStyle: 'long', timeZone: 'Europe/Copenhagen' });
 
+/* "1 sekund", "59 sekunder" */
+export const seconds = n => n.toLocaleString(language, { style: 'unit', unit: 'second', unitDisplay: 'long' });
+
 /* Finds the text with this key and puts the values where it says {name}. */
 export const text = (key, values = {}) => {
 	const found = document.querySelector(`#texts [data-text="${CSS.escape(key)}"]`);

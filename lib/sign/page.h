@@ -8,6 +8,7 @@ struct sign_idp { struct slice name; struct html_url address; };
 struct sign_page {
 	bool danish;
 	struct html_url other_language;
+	struct html_url again;		/* the page itself; for one that came as the answer to a form */
 	struct slice token;		/* of the answer, with its link before it */
 	struct slice card, signed_info;	/* base64 of the octets */
 	int64_t seconds;		/* left */

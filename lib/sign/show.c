@@ -101,7 +101,7 @@ int
 show_signed(struct visit *v, struct err *e)
 {
 	const struct slice text = v->danish ? S("Dit id-kort er signeret. Du kan lukke vinduet og arbejde videre i dit program.") :
-	    S("Your ID card has been signed. You can close this window and go on in your program.");
+	    S("Your ID card has been signed. You can close this window and continue in your program.");
 	struct web_page page = { .status = 200 };
 	struct web_message m = { .title = signed_title(v, false), .paragraphs = &text, .nparagraphs = 1 };
 
@@ -164,7 +164,9 @@ fill(struct visit *v, const struct cards_order *order, const struct err *failed,
 		p->said = slice_of(failed->said);
 		p->request_id = req_id(v->call.req);
 	}
-	return idp_fill(v, p) < 0 ? -1 : own_address(v, !v->danish, &p->other_language, e);
+	if (idp_fill(v, p) < 0 || own_address(v, v->danish, &p->again, e) < 0)
+		return -1;
+	return own_address(v, !v->danish, &p->other_language, e);
 }
 
 int

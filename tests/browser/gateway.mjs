@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import {
-	assert, assertAccessible, choose, config, inState, keyFile, keyFiles, leaks, pictures, problemKey, secretNumbers, stateOf, test, verifyCard,
+	assert, assertAccessible, choose, config, inState, keyFile, keyFiles, leaks, PHONE, pictures, problemKey, secretNumbers, stateOf, test, verifyCard,
 } from './harness.mjs';
 
 /* One operation of gateway.py. */
@@ -21,6 +21,9 @@ const ROOTS = ['oces2-root.pem', 'oces3-root.pem'].map(name => join(config.world
 const PEOPLE = { moces: 'lars', 'moces-4096': 'lars', moces2: 'stine', moces3: 'mette', 'moces moces2': 'lars' };
 const keyOf = cert => join(cert === 'moces-4096' ? config.keyFiles : config.world, `${cert.split(' ')[0]}.key`);
 
+/* What a reader can press or fill in, by its words or id. */
+const offered = page => page.locator('a, button, input').locator('visible=true').evaluateAll(list =>
+	list.filter(e => !e.closest('.skip')).map(e => e.textContent.trim() || e.id));
 const title = page => page.locator('h1').innerText();
 const refusal = page => page.locator('#refusal h2').innerText();
 const press = page => page.click('#sign-button');
@@ -119,7 +122,7 @@ test('the page shows the person, and the card says the same', async t => {
 	const made = await ready(t);
 	const shown = Object.fromEntries(await made.page.locator('#card dd').evaluateAll(list => list.map(dd => [dd.dataset.field, dd.textContent])));
 	assert.deepEqual({ ...shown, 'valid-from': '', 'valid-to': '' }, {
-		'name': 'Lars Ærø Larsen', 'cpr': '050179-****', 'role': 'Læge', 'occupation': 'Overlæge', 'authorisation': 'J0184', 'organisation': 'TRIFORK A/S, CVR 20921897',
+		'name': 'Lars Ærø Larsen', 'cpr': '050179-****', 'role': 'Læge', 'occupation': 'Overlæge', 'authorisation': 'J0184', 'email': 'lars@example.dk', 'organisation': 'TRIFORK A/S, CVR 20921897',
 		'system': 'Sygdom.dk', 'level': '4 (dit medarbejdercertifikat)', 'valid-from': '', 'valid-to': '',
 	});
 	const octets = Buffer.from(await made.page.locator('#sign').getAttribute('data-card'), 'base64').toString();
@@ -156,6 +159,7 @@ test('a SignedInfo that was altered on its way blocks the page', async t => {
 	await page.goto(url);
 	await inState(page, 'blocked');
 	assert.equal(await problemKey(page), 'mismatch');
+	assert.deepEqual(await offered(page), ['English', 'Annullér']);
 	await assertAccessible(page, 'blocked');
 	await pictures(page, 'blocked');
 });
@@ -240,6 +244,23 @@ test('back after signing shows that it is done', async t => {
 	assert.equal(await made.page.locator('#sign').count(), 0);
 	await assertAccessible(made.page, 'back');
 	await pictures(made.page, 'signed-already');
+});
+
+test('a page that was refused has the focus on why, and is come back to without sending a form again', async t => {
+	const made = await ready(t);
+	t.allow(/status of 4\d\d/);
+	await signWith(made.page, keyFile('revoked certificate'));
+	await inState(made.page, 'ready');
+	assert.equal(await made.page.evaluate(() => document.activeElement.id), 'refusal');
+	await made.page.reload();
+	await inState(made.page, 'ready');
+	assert.equal(await made.page.locator('#refusal').count(), 0);
+	await signWith(made.page, keyFile('revoked certificate'));
+	await inState(made.page, 'ready');
+	await signWith(made.page, GOOD);
+	await isSigned(made);
+	await made.page.goBack();
+	await made.page.waitForFunction(() => /allerede/.test(document.querySelector('h1')?.innerText));
 });
 
 test('of two tabs one signs, and the other says so', async t => {
@@ -339,8 +360,25 @@ test('without JavaScript the page says what is wrong, and cancelling works', asy
 	const { page } = await ordered(t, { profile: { javaScriptEnabled: false } });
 	assert(await page.locator('noscript').isVisible());
 	assert(await page.locator('#sign-button').isDisabled());
+	assert(!await page.locator('#sign, #countdown, .stuck').locator('visible=true').count(), 'nothing asks for a key that could not be used');
+	await pictures(page, 'no-javascript');
 	await Promise.all([page.waitForNavigation(), page.click('#cancel button')]);
 	assert.match(await title(page), /annulleret/);
+});
+
+test('a script that does not come is told, and its absence alone', async t => {
+	const { url } = await world('order');
+	t.allow(/ERR_FAILED/);
+	const context = await t.profile();
+	await context.route(/signer\.js/, route => route.abort());
+	const page = await context.newPage();
+	await page.goto(url);
+	await page.locator('.stuck').waitFor({ state: 'visible' });
+	assert.match(await page.locator('.stuck').innerText(), /^Siden er ikke blevet klar\./);
+	await assertAccessible(page, 'without its script');
+	await pictures(page, 'stuck');
+	const { page: good } = await ready(t);
+	assert.equal(await good.locator('.stuck').evaluate(e => getComputedStyle(e).display), 'none');
 });
 
 test('a page that did not come by TLS cannot sign and says so', async t => {
@@ -358,7 +396,7 @@ test('the keyboard alone signs', async t => {
 		await made.page.keyboard.press('Tab');
 		order.push(await made.page.evaluate(() => document.activeElement.id || document.activeElement.textContent));
 	}
-	assert.deepEqual(order, ['Til indholdet', 'English', 'keyfile', 'password', 'remember', 'sign-button', 'extend', 'Annullér']);
+	assert.deepEqual(order, ['Til indholdet', 'English', 'extend', 'keyfile', 'password', 'remember', 'sign-button', 'Annullér']);
 	await made.page.setInputFiles('#keyfile', GOOD.file);
 	await made.page.focus('#password');
 	await made.page.keyboard.type(GOOD.password);
@@ -366,12 +404,40 @@ test('the keyboard alone signs', async t => {
 	await isSigned(made);
 });
 
+/* whether the middle of the element is seen where it is, and not something that lies over it */
+const isInSight = locator => locator.evaluate(e => {
+	const { x, y, width, height } = e.getBoundingClientRect();
+	const seen = document.elementFromPoint(x + width / 2, y + height / 2);
+	return seen !== null && (e.contains(seen) || seen.contains(e));
+});
+
+for (const [what, viewport] of [['on a phone', PHONE], ['at four times the size', { width: 320, height: 256 }]]) {
+	test(`words without a space do not widen the page, and what has the focus is in sight, ${what}`, async t => {
+		const long = 'Overlægekonsulent'.repeat(9);
+		const { page } = await ready(t, { profile: { viewport }, order: { sur: long, role: long, occupation: long, system: long, care_name: long } });
+		const wider = () => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+		assert.equal(await wider(), 0);
+		await choose(page, keyFile('Java keytool, two people in one file'));
+		await press(page);
+		await inState(page, 'choose');
+		assert.equal(await wider(), 0);
+		await page.focus('.skip');
+		for (let i = 0; i < 8; i++) {
+			await page.keyboard.press('Tab');
+			assert(await isInSight(page.locator(':focus')), await page.evaluate(() => document.activeElement.outerHTML));
+			assert(viewport !== PHONE || i === 0 || await isInSight(page.locator('#countdown')), 'the time is in sight too');
+		}
+		await page.keyboard.press('End');
+		await page.screenshot({ path: join(config.pictures, `end-${viewport.width}.png`) });
+	});
+}
+
 test('more time is given', async t => {
 	const made = await ready(t);
 	await made.page.waitForTimeout(2000);
 	await made.page.click('#extend');
 	await made.page.locator('#status', { hasText: 'forlænget' }).waitFor();
-	assert.match(await made.page.locator('#countdown').innerText(), /^Du har (60|59) sekunder/);
+	assert.match(await made.page.locator('#countdown').innerText(), /^(60|59) sekunder tilbage$/);
 	await signWith(made.page, GOOD);
 	await isSigned(made);
 });
@@ -426,6 +492,7 @@ configured('when the time is over the page says so, and an answer that comes the
 	t.allow(/status of 410/);
 	await inState(made.page, 'late');
 	assert.equal(await problemKey(made.page), 'time-out');
+	assert.deepEqual(await offered(made.page), ['English', 'Annullér']);
 	await assertAccessible(made.page, 'late');
 	await pictures(made.page, 'late');
 	await made.page.waitForTimeout(1500);
@@ -499,8 +566,8 @@ const sentWith = async request => {
 };
 const logInLink = page => page.locator('section[aria-labelledby="elsewhere"] a');
 
-for (const [locale, words] of [['da-DK', { link: /^Log ind med/, on: 'Du er logget ind', button: 'Fortsæt', done: SIGNED }],
-	['en-GB', { link: /^Log in with/, on: 'You have logged in', button: 'Go on', done: /^You are signed in until \d\d:\d\d/ }]]) {
+for (const [locale, words] of [['da-DK', { link: /^Log ind med/, on: 'Ét skridt endnu', button: 'Fortsæt', done: SIGNED }],
+	['en-GB', { link: /^Log in with/, on: 'One more step', button: 'Continue', done: /^You are signed in until \d\d:\d\d/ }]]) {
 	withProvider(`who logs in at an identity provider has the card, and the cookie goes with our own page alone (${locale})`, async (t, site) => {
 		const { page, ...made } = await ready(t, { profile: { locale } });
 		site.visitor = made.user;

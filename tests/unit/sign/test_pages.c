@@ -54,6 +54,7 @@ some_page(bool danish)
 	struct err e;
 
 	assert_ok(html_url_local(S("/sosigw/sign/start?id=a&lang=da"), &p.other_language, &e), &e);
+	assert_ok(html_url_local(S("/sosigw/sign/start?id=a&lang=en"), &p.again, &e), &e);
 	return p;
 }
 
@@ -82,6 +83,7 @@ the_page_holds_what_the_script_looks_for(void **state)
 			if (slice_find(html, slice_of(wanted[i])) < 0)
 				fail_msg("%s", wanted[i]);
 		assert_int_equal(slice_find(html, S("id=\"refusal\"")), -1);
+		assert_int_equal(slice_find(html, S("data-again")), -1);
 		assert_int_equal(slice_find(html, S("remember-line")), -1);
 		assert_int_equal(slice_find(html, S("@SIGNER")), -1);
 	}
@@ -117,6 +119,7 @@ the_words_of_the_sts_are_text(void **state)
 	assert_true(slice_find(html, S("<q>&lt;img src=x&gt;&quot;&amp;</q>")) > 0);
 	assert_int_equal(slice_find(html, S("<img")), -1);
 	assert_true(slice_find(html, S("<title>Refused - ")) > 0);
+	assert_true(slice_find(html, S("data-again=\"/sosigw/sign/start?id=a&amp;lang=en\"")) > 0);
 }
 
 int
