@@ -310,8 +310,8 @@ static const struct member times[] = {
 	N("signing_url_seconds", 1, 86400, 30),
 	N("answer_url_seconds", 1, 86400, 60),
 	N("answer_url_max_seconds", 1, 86400, 600),
-	N("expiry_margin_seconds", 0, 3600, 60),
 	N("clock_skew_seconds", 0, CONF_CLOCK_SKEW, CONF_CLOCK_SKEW),
+	N("expiry_margin_seconds", 0, 3600, 60),
 	LAST
 };
 static const struct member limits[] = {
