@@ -31,6 +31,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,8 +68,8 @@ struct thread {
 	struct pool *pool;
 	struct thread *below;	/* in the stack of idle threads */
 	pthread_t id;
-	pthread_cond_t wake;
-	struct conn *job;
+	sem_t wake;		/* no condition: its waiter takes the lock again, which costs a futex call more at each wake */
+	struct conn *job;	/* given by who takes the thread from the stack; NULL: the end */
 	struct req *req;
 };
 
@@ -81,7 +82,8 @@ struct pool {
 	struct thread *idle;
 	struct list waiting;
 	unsigned max_waiting;
-	atomic_uint nwaiting, busy;
+	atomic_uint nwaiting;
+	atomic_uint busy;	/* threads with a job; written under the lock */
 	atomic_uint_fast64_t served;
 };
 
@@ -91,10 +93,9 @@ struct fcgi {
 	pthread_mutex_t lock;
 	struct list idle;
 	struct pool pool, reserve;
-	struct thread *to_wake;	/* by the dispatcher, when it gives the lock back */
 	int64_t accept_again;	/* 0: accepting */
 	int64_t shortage_told;	/* 0: never */
-	bool stopping, quit;	/* under lock */
+	bool stopping;		/* under lock */
 	bool stuck;		/* threads outlived fcgi_run */
 	atomic_bool stop;	/* set by fcgi_stop */
 };
@@ -188,7 +189,15 @@ settle(struct fcgi *f, struct conn *c, enum serve_end end)
 		wake_dispatcher(f);
 }
 
-/* The next connection for this thread: from the queue, else what the dispatcher brings; NULL at the end. */
+static void
+sleep_until_woken(struct thread *t)
+{
+	while (sem_wait(&t->wake) < 0 && errno == EINTR)
+		;
+}
+
+/* The next connection for this thread: from the queue, else what the dispatcher brings; NULL at the end.
+ * Comes with the lock and gives it back. */
 static struct conn *
 next_job(struct thread *t)
 {
@@ -198,15 +207,16 @@ next_job(struct thread *t)
 	if (c != NULL) {
 		list_take(&p->waiting, c);
 		p->nwaiting--;
+		p->busy++;
+		pthread_mutex_unlock(&p->f->lock);
 		return c;
 	}
+	t->job = NULL;
 	t->below = p->idle;
 	p->idle = t;
-	while (t->job == NULL && !p->f->quit)
-		pthread_cond_wait(&t->wake, &p->f->lock);
-	c = t->job;
-	t->job = NULL;
-	return c;
+	pthread_mutex_unlock(&p->f->lock);
+	sleep_until_woken(t);
+	return t->job;
 }
 
 static void *
@@ -218,39 +228,16 @@ run_thread(void *arg)
 
 	pthread_mutex_lock(&f->lock);
 	for (struct conn *c; (c = next_job(t)) != NULL; ) {
-		p->busy++;
-		pthread_mutex_unlock(&f->lock);
 		enum serve_end end = req_serve(t->req, c->fd, c->stale, &p->limits, p->handle, f->conf.ctx);
 		pthread_mutex_lock(&f->lock);
 		p->busy--;
 		p->served += req_was_served(t->req);
 		settle(f, c, end);
 	}
-	pthread_mutex_unlock(&f->lock);
 	return NULL;
 }
 
-/* A thread that is woken under the lock sleeps again at once, waiting for it. */
-static void
-wake_later(struct fcgi *f, struct thread *t)
-{
-	if (f->to_wake != NULL)
-		pthread_cond_signal(&f->to_wake->wake);
-	f->to_wake = t;
-}
-
-static void
-unlock_and_wake(struct fcgi *f)
-{
-	struct thread *t = f->to_wake;
-
-	f->to_wake = NULL;
-	pthread_mutex_unlock(&f->lock);
-	if (t != NULL)
-		pthread_cond_signal(&t->wake);
-}
-
-/* False when its queue is full. On the dispatcher; follow with unlock_and_wake. */
+/* False when its queue is full. */
 static bool
 offer(struct pool *p, struct conn *c)
 {
@@ -259,7 +246,8 @@ offer(struct pool *p, struct conn *c)
 	if (t != NULL) {
 		p->idle = t->below;
 		t->job = c;
-		wake_later(p->f, t);
+		p->busy++;
+		sem_post(&t->wake);
 		return true;
 	}
 	if (p->nwaiting >= p->max_waiting)
@@ -287,7 +275,7 @@ pool_init(struct pool *p, struct fcgi *f, unsigned nthreads)
 	for (unsigned i = 0; i < nthreads; i++) {
 		struct thread *t = &p->threads[i];
 		t->pool = p;
-		pthread_cond_init(&t->wake, NULL);
+		sem_init(&t->wake, 0, 0);
 		t->req = req_new(f->conf.arena_cap);
 		if (t->req == NULL)
 			return -1;
@@ -317,31 +305,22 @@ pool_start(struct pool *p, struct err *e)
 	return rc == 0 ? 0 : err_set(e, ERR_INTERNAL, "thread %u: %s", p->started, strerror(rc));
 }
 
+/* When nobody has a job any more. A thread that is not yet asleep finds this when it would be. */
 static void
-pool_join(struct pool *p)
+pool_end(struct pool *p)
 {
+	for (unsigned i = 0; i < p->started; i++)
+		sem_post(&p->threads[i].wake);
 	for (unsigned i = 0; i < p->started; i++)
 		pthread_join(p->threads[i].id, NULL);
 	p->started = 0;
 }
 
 static void
-pool_wake(struct pool *p)
-{
-	for (unsigned i = 0; i < p->started; i++)
-		pthread_cond_signal(&p->threads[i].wake);
-}
-
-static void
 end_threads(struct fcgi *f)
 {
-	pthread_mutex_lock(&f->lock);
-	f->quit = true;
-	pool_wake(&f->pool);
-	pool_wake(&f->reserve);
-	pthread_mutex_unlock(&f->lock);
-	pool_join(&f->pool);
-	pool_join(&f->reserve);
+	pool_end(&f->pool);
+	pool_end(&f->reserve);
 }
 
 /* ---- the dispatcher */
@@ -405,20 +384,23 @@ accept_all(struct fcgi *f)
 	}
 }
 
-/* Something came on an idle connection: a request, or its end. */
+/* Something came on an idle connection: a request, or its end. Only behind an end must be looked whether there is something
+ * before it. */
 static void
-ready(struct fcgi *f, struct conn *c)
+ready(struct fcgi *f, struct conn *c, uint32_t events)
 {
 	list_take(&f->idle, c);
-	if (!has_bytes(c))
+	if (events != EPOLLIN && !has_bytes(c))
 		conn_close(c);
 	else if (!offer(&f->pool, c))
 		refuse(f, c);
 }
 
 static void
-handle_event(struct fcgi *f, void *what)
+handle_event(struct fcgi *f, const struct epoll_event *ev)
 {
+	void *what = ev->data.ptr;
+
 	if (what == NULL) {
 		if (!f->stopping)
 			accept_all(f);
@@ -431,8 +413,8 @@ handle_event(struct fcgi *f, void *what)
 		return;
 	}
 	pthread_mutex_lock(&f->lock);
-	ready(f, what);
-	unlock_and_wake(f);
+	ready(f, what, ev->events);
+	pthread_mutex_unlock(&f->lock);
 }
 
 /* Descriptors have run out: a connection on which nothing is asked gives way to one that wants to ask. The web server
@@ -462,7 +444,7 @@ expire(struct fcgi *f, int64_t now)
 	}
 	for (struct conn *c; f->stopping && (c = f->idle.first) != NULL && now - c->since >= STALE_MS; )
 		take_and_close(&f->idle, c);
-	unlock_and_wake(f);
+	pthread_mutex_unlock(&f->lock);
 	if (f->accept_again != 0 && (make_room(f) || now >= f->accept_again))
 		watch_listener(f, true);
 }
@@ -497,7 +479,7 @@ turn(struct fcgi *f, int most_ms)
 
 	int n = epoll_wait(f->epoll_fd, ev, sizeof ev / sizeof *ev, ms < most_ms ? ms : most_ms);
 	for (int i = 0; i < n; i++)
-		handle_event(f, ev[i].data.ptr);
+		handle_event(f, &ev[i]);
 	expire(f, clock_mono_ms());
 	return n;
 }
@@ -535,12 +517,7 @@ begin_stop(struct fcgi *f)
 static bool
 is_at_rest(const struct pool *p)
 {
-	if (p->busy != 0 || p->waiting.first != NULL)
-		return false;
-	for (unsigned i = 0; i < p->nthreads; i++)
-		if (p->threads[i].job != NULL)	/* given, not yet taken */
-			return false;
-	return true;
+	return p->busy == 0 && p->waiting.first == NULL;
 }
 
 static bool
