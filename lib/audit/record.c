@@ -148,11 +148,34 @@ record_clean(char *out, struct slice value)
 	return n;
 }
 
+/* As nearly all are: record_clean would leave it as it is, and JSON has nothing to escape in it. */
+static bool
+is_plain(struct slice value)
+{
+	for (size_t i = 0; i < value.n; i++)
+		if (value.p[i] < 0x20 || value.p[i] >= 0x7f || value.p[i] == '"' || value.p[i] == '\\')
+			return false;
+	return value.n <= RECORD_VALUE;
+}
+
+/* Cleaned and escaped. */
+static char *
+put_odd_text(char *o, struct slice value)
+{
+	char clean[RECORD_VALUE];
+	size_t n = record_clean(clean, value);
+
+	for (size_t i = 0; i < n; i++) {
+		if (clean[i] == '"' || clean[i] == '\\')
+			*o++ = '\\';
+		*o++ = clean[i];
+	}
+	return o;
+}
+
 static char *
 put_json_text(char *o, const char *name, size_t nname, struct slice value)
 {
-	char clean[RECORD_VALUE];
-
 	if (value.p == NULL)
 		return o;
 	*o++ = ',';
@@ -161,11 +184,11 @@ put_json_text(char *o, const char *name, size_t nname, struct slice value)
 	o += nname;
 	memcpy(o, "\":\"", 3);
 	o += 3;
-	size_t n = record_clean(clean, value);
-	for (size_t i = 0; i < n; i++) {
-		if (clean[i] == '"' || clean[i] == '\\')
-			*o++ = '\\';
-		*o++ = clean[i];
+	if (is_plain(value)) {
+		memcpy(o, value.p, value.n);
+		o += value.n;
+	} else {
+		o = put_odd_text(o, value);
 	}
 	*o++ = '"';
 	return o;

@@ -184,13 +184,16 @@ struct slice
 arena_printf(struct arena *a, const char *fmt, ...)
 {
 	va_list ap, again;
+	char first[256];	/* most fit, and need not be written twice */
 
 	va_start(ap, fmt);
 	va_copy(again, ap);
-	int n = vsnprintf(NULL, 0, fmt, ap);
+	int n = vsnprintf(first, sizeof first, fmt, ap);
 	va_end(ap);
 	char *p = n < 0 ? NULL : arena_alloc(a, (size_t)n + 1);
-	if (p != NULL)
+	if (p != NULL && (size_t)n < sizeof first)
+		memcpy(p, first, (size_t)n + 1);
+	else if (p != NULL)
 		vsnprintf(p, (size_t)n + 1, fmt, again);
 	va_end(again);
 	return p == NULL ? (struct slice){ NULL, 0 } : (struct slice){ p, (size_t)n };

@@ -4,7 +4,23 @@
 
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <string.h>
+
+/* What OpenSSL would otherwise look up by name, under locks that all threads share, at each use. */
+static struct {
+	pthread_once_t once;
+	EVP_MD *sha256;
+	EVP_MAC *hmac;
+} fetched = { .once = PTHREAD_ONCE_INIT };
+
+static void
+fetch(void)
+{
+	fetched.sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+	fetched.hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	must(fetched.sha256 != NULL && fetched.hmac != NULL);
+}
 
 static const struct slice absent = { NULL, 0 };
 
@@ -191,14 +207,15 @@ conv_is_utf8(struct slice s)
 void
 conv_sha256(struct slice bytes, uint8_t out[32])
 {
-	must(EVP_Digest(bytes.p == NULL ? "" : bytes.p, bytes.n, out, NULL, EVP_sha256(), NULL) == 1);
+	pthread_once(&fetched.once, fetch);
+	must(EVP_Digest(bytes.p == NULL ? "" : bytes.p, bytes.n, out, NULL, fetched.sha256, NULL) == 1);
 }
 
 void
 conv_hmac(struct slice key, const struct slice *parts, size_t n, uint8_t out[32])
 {
-	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(mac);
+	pthread_once(&fetched.once, fetch);
+	EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(fetched.hmac);
 	OSSL_PARAM params[] = {
 		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char []){ "SHA256" }, 0),
 		OSSL_PARAM_construct_end(),
@@ -217,5 +234,4 @@ conv_hmac(struct slice key, const struct slice *parts, size_t n, uint8_t out[32]
 	}
 	must(EVP_MAC_final(ctx, out, &len, 32) == 1 && len == 32);
 	EVP_MAC_CTX_free(ctx);
-	EVP_MAC_free(mac);
 }

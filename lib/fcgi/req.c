@@ -37,6 +37,8 @@
 #include <unistd.h>
 
 #define READ_PIECE 8192
+#define ID_BYTES 16
+#define IDS 16		/* drawn at once */
 #define BODY_MS 60000	/* for a web server that sends none of its body */
 
 struct req {
@@ -45,6 +47,8 @@ struct req {
 	int pair[2];			/* our end, libfcgi's end */
 	struct arena *arena;
 	struct slice id;
+	char ids[IDS * ID_BYTES];	/* random bytes; they name requests and keep no secret */
+	size_t ids_left;		/* of these bytes, not yet used */
 	int64_t length;			/* -1: not known */
 	uint64_t bytes_in, bytes_out;
 	bool served, answered, cut;
@@ -120,7 +124,13 @@ req_id(const struct req *r)
 struct slice
 req_param(const struct req *r, const char *name)
 {
-	return slice_of(FCGX_GetParam(name, r->rq.envp));
+	size_t n = strlen(name);
+
+	/* FCGX_GetParam compares whole names, and this is asked for a score of them in each request */
+	for (char **p = r->rq.envp; *p != NULL; p++)
+		if (**p == *name && strncmp(*p, name, n) == 0 && (*p)[n] == '=')
+			return slice_of(*p + n + 1);
+	return slice_of(NULL);
 }
 
 int64_t
@@ -343,6 +353,17 @@ answer_plainly(struct req *r, int status, const char *text)
 		req_write(r, slice_of(text), &e);
 }
 
+static struct slice
+next_id(struct req *r)
+{
+	if (r->ids_left == 0) {
+		rand_bytes(r->ids, sizeof r->ids);
+		r->ids_left = sizeof r->ids;
+	}
+	r->ids_left -= ID_BYTES;
+	return conv_base64url(r->arena, (struct slice){ r->ids + r->ids_left, ID_BYTES });
+}
+
 /* -1: the request cannot be handled and has been answered. */
 static int
 prepare(struct req *r)
@@ -350,7 +371,7 @@ prepare(struct req *r)
 	struct slice length = req_param(r, "CONTENT_LENGTH");
 
 	r->length = -1;
-	r->id = rand_token(r->arena, 16);
+	r->id = next_id(r);
 	if (r->id.p == NULL) {
 		answer_plainly(r, 500, "Out of memory\n");
 		return -1;

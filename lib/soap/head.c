@@ -27,18 +27,19 @@ struct soap_reader {
 	struct slice *attribute;	/* where the value of the saml:Attribute we are in goes, or NULL */
 };
 
+/* Names are slices: every element is compared with many, and most differ in length already. */
 static bool
-is(const struct xml_tag *t, struct slice ns, const char *name)
+is(const struct xml_tag *t, struct slice ns, struct slice name)
 {
-	return slice_is(t->name, name) && slice_eq(t->ns, ns);
+	return slice_eq(t->name, name) && slice_eq(t->ns, ns);
 }
 
 static struct slice
-attribute(const struct xml_tag *t, struct slice ns, const char *name)
+attribute(const struct xml_tag *t, struct slice ns, struct slice name)
 {
 	for (size_t i = 0; i < t->nattrs; i++) {
 		const struct xml_attr *a = &t->attrs[i];
-		if (slice_is(a->name, name) && (ns.p == NULL ? a->ns.p == NULL : slice_eq(a->ns, ns)))
+		if (slice_eq(a->name, name) && (ns.p == NULL ? a->ns.p == NULL : slice_eq(a->ns, ns)))
 			return a->value;
 	}
 	return (struct slice){ NULL, 0 };
@@ -83,9 +84,9 @@ keep_text(struct soap_reader *r, struct err *e)
 static int
 envelope(struct soap_reader *r, const struct xml_tag *t, struct err *e)
 {
-	if (is(t, S(NS_SOAP12), "Envelope"))
+	if (is(t, S(NS_SOAP12), S("Envelope")))
 		return err_set(e, ERR_SOAP_12, "SOAP 1.2 envelope");
-	if (!is(t, S(NS_SOAP), "Envelope"))
+	if (!is(t, S(NS_SOAP), S("Envelope")))
 		return err_set(e, ERR_NO_ENVELOPE, "root is %.*s", SLICE_FMT(t->name));
 	r->head.envelope_prefix = arena_dup(r->a, t->prefix);
 	if (t->prefix.p != NULL && r->head.envelope_prefix.p == NULL)
@@ -97,11 +98,11 @@ envelope(struct soap_reader *r, const struct xml_tag *t, struct err *e)
 static int
 envelope_child(struct soap_reader *r, const struct xml_tag *t, struct err *e)
 {
-	if (is(t, S(NS_SOAP), "Body")) {
+	if (is(t, S(NS_SOAP), S("Body"))) {
 		r->head.end = t->start;
 		return 1;
 	}
-	if (!is(t, S(NS_SOAP), "Header"))
+	if (!is(t, S(NS_SOAP), S("Header")))
 		return err_set(e, ERR_ENVELOPE_FORM, "%.*s in Envelope", SLICE_FMT(t->name));
 	if (r->head.has_header)
 		return err_set(e, ERR_ENVELOPE_FORM, "two Headers");
@@ -113,7 +114,7 @@ envelope_child(struct soap_reader *r, const struct xml_tag *t, struct err *e)
 static bool
 is_misplaced(const struct xml_tag *t)
 {
-	return is(t, S(NS_SOAP), "Body") || is(t, S(NS_SOAP), "Header") || is(t, S(NS_SOAP), "Envelope");
+	return is(t, S(NS_SOAP), S("Body")) || is(t, S(NS_SOAP), S("Header")) || is(t, S(NS_SOAP), S("Envelope"));
 }
 
 /* An id attribute, however it is spelt (id, ID, Id, xml:id, wsu:Id), with the value that signatures
@@ -170,7 +171,7 @@ claim_security(struct soap_reader *r, struct err *e)
 static int
 security_block(struct soap_reader *r, const struct xml_tag *t, struct err *e)
 {
-	struct slice actor = slice_trim(attribute(t, S(NS_SOAP), "actor"));
+	struct slice actor = slice_trim(attribute(t, S(NS_SOAP), S("actor")));
 
 	r->head.has_security = true;
 	r->security = ++r->securities;
@@ -188,7 +189,7 @@ header_block(struct soap_reader *r, const struct xml_tag *t, struct err *e)
 {
 	if (is_addressing(t->ns))
 		return addressing_block(r, t, e);
-	return is(t, S(NS_WSSE), "Security") ? security_block(r, t, e) : 0;
+	return is(t, S(NS_WSSE), S("Security")) ? security_block(r, t, e) : 0;
 }
 
 /* ---- the card */
@@ -213,7 +214,7 @@ assertion(struct soap_reader *r, const struct xml_tag *t, struct err *e)
 static int
 name_id(struct soap_reader *r, const struct xml_tag *t, struct err *e)
 {
-	struct slice format = attribute(t, NO_NS, "Format");
+	struct slice format = attribute(t, NO_NS, S("Format"));
 
 	if (r->name_ids++ > 0)
 		return err_set(e, ERR_CARD_FORM, "two NameIDs");
@@ -230,7 +231,7 @@ name_id(struct soap_reader *r, const struct xml_tag *t, struct err *e)
 static int
 care_provider_format(struct soap_reader *r, const struct xml_tag *t, struct err *e)
 {
-	struct slice format = attribute(t, NO_NS, "NameFormat");
+	struct slice format = attribute(t, NO_NS, S("NameFormat"));
 
 	r->head.care_provider_format = arena_dup(r->a, slice_trim(format));
 	return format.p != NULL && r->head.care_provider_format.p == NULL ? err_set(e, ERR_MEMORY, "NameFormat") : 0;
@@ -239,16 +240,16 @@ care_provider_format(struct soap_reader *r, const struct xml_tag *t, struct err 
 static int
 card_attribute(struct soap_reader *r, const struct xml_tag *t, struct err *e)
 {
-	struct { const char *name; struct slice *value; } wanted[] = {
-		{ "sosi:IDCardID", &r->head.card_id }, { "sosi:IDCardType", &r->head.type },
-		{ "sosi:AuthenticationLevel", &r->level }, { "medcom:ITSystemName", &r->head.system },
-		{ "medcom:CareProviderID", &r->head.care_provider },
-		{ "medcom:CareProviderName", &r->head.care_provider_name },
+	struct { struct slice name; struct slice *value; } wanted[] = {
+		{ S("sosi:IDCardID"), &r->head.card_id }, { S("sosi:IDCardType"), &r->head.type },
+		{ S("sosi:AuthenticationLevel"), &r->level }, { S("medcom:ITSystemName"), &r->head.system },
+		{ S("medcom:CareProviderID"), &r->head.care_provider },
+		{ S("medcom:CareProviderName"), &r->head.care_provider_name },
 	};
-	struct slice name = attribute(t, NO_NS, "Name");
+	struct slice name = attribute(t, NO_NS, S("Name"));
 
 	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
-		if (slice_is(name, wanted[i].name))
+		if (slice_eq(name, wanted[i].name))
 			r->attribute = wanted[i].value;
 	/* of two without a value between them the card's is the later; two values are refused */
 	return r->attribute == &r->head.care_provider && r->head.care_provider.p == NULL ? care_provider_format(r, t, e) : 0;
@@ -267,16 +268,16 @@ card_value(struct soap_reader *r, struct err *e)
 static int
 card_part(struct soap_reader *r, const struct xml_tag *t, struct err *e)
 {
-	if (is(t, S(NS_SAML), "NameID"))
+	if (is(t, S(NS_SAML), S("NameID")))
 		return name_id(r, t, e);
 	if (t->depth == 5) {
-		r->in_subject = is(t, S(NS_SAML), "Subject");
-		r->in_statement = is(t, S(NS_SAML), "AttributeStatement");
-		if (is(t, S(NS_DS), "Signature"))
+		r->in_subject = is(t, S(NS_SAML), S("Subject"));
+		r->in_statement = is(t, S(NS_SAML), S("AttributeStatement"));
+		if (is(t, S(NS_DS), S("Signature")))
 			r->head.card_signed = true;
-	} else if (t->depth == 6 && r->in_statement && is(t, S(NS_SAML), "Attribute")) {
+	} else if (t->depth == 6 && r->in_statement && is(t, S(NS_SAML), S("Attribute"))) {
 		return card_attribute(r, t, e);
-	} else if (t->depth == 7 && r->attribute != NULL && is(t, S(NS_SAML), "AttributeValue")) {
+	} else if (t->depth == 7 && r->attribute != NULL && is(t, S(NS_SAML), S("AttributeValue"))) {
 		return card_value(r, e);
 	}
 	return 0;
@@ -288,7 +289,7 @@ static int
 on_start(void *ctx, const struct xml_tag *t, struct err *e)
 {
 	struct soap_reader *r = ctx;
-	bool is_assertion = is(t, S(NS_SAML), "Assertion");
+	bool is_assertion = is(t, S(NS_SAML), S("Assertion"));
 
 	r->depth = t->depth;
 	if (r->target != NULL && r->target_children != ERR_NONE)
