@@ -56,16 +56,30 @@ read_signing_info(struct op *op, struct slice *value, struct slice *certificate)
 	return 0;
 }
 
+/* Without an order the user may well have a card: a program that repeats what it got no answer to must not hear otherwise. */
+static int
+say_what_is_missing(struct edge_call *c)
+{
+	const struct err was = c->err;
+
+	if (was.kind == ERR_NO_CARD) {
+		err_clear(&c->err);
+		err_set(&c->err, ERR_NO_ORDER, "%s", was.detail);
+	}
+	return -1;
+}
+
 int
 ops_sign(struct op *op)
 {
 	struct edge_call *c = &op->call;
 	struct slice value, certificate;
 
-	if (read_signing_info(op, &value, &certificate) < 0 ||
-	    signing_complete(&op->ops->signing, c->conf, c->arena, c->caller.organisation, &op->user, value,
-	    certificate, &c->event.card_id, &c->err) < 0)
+	if (read_signing_info(op, &value, &certificate) < 0)
 		return -1;
+	if (signing_complete(&op->ops->signing, c->conf, c->arena, c->caller.organisation, &op->user, value, certificate,
+	    &c->event.card_id, &c->err) < 0)
+		return say_what_is_missing(c);
 	op->body = S("<ns2:signIdCardResponse xmlns:ns2=\"" NS_GW07 "\">ok</ns2:signIdCardResponse>");
 	return 0;
 }

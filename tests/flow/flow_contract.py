@@ -3,9 +3,11 @@ service is what they sent."""
 import concurrent.futures
 import os
 import re
+import subprocess
+import urllib.request
 
 import client
-from harness import cases, without_card
+from harness import TOP, cases, without_card
 
 NO_CARD = 'sosigw_no_valid_idcard_in_cache'
 SYNTAX = 'sosigw_syntax_error_in_request'
@@ -129,6 +131,19 @@ def an_operation_may_have_other_headers(world, form):
 			assert answer.status == 200 or answer.parse().fault_code == 'sosigw_awaiting_signing', answer.body
 
 
+@cases(('an operation', False), ('a call', True))
+def a_header_that_must_be_understood_hinders_nobody(world, is_call):
+	"""The gateway's own operations ignore what they do not know, as the original's do; on a call such a header is the service's to judge."""
+	lars = world.user()
+	world.order_and_sign(lars)
+	block = b'<x:Else xmlns:x="urn:else" soapenv:mustUnderstand="1"/></soapenv:Header>'
+	if is_call:
+		sent = world.proxy_request(lars).replace(b'</soapenv:Header>', block)
+		assert without_card(called(world, sent)['body']) == without_card(sent) and block in sent
+	else:
+		assert world.post_service(client.get_valid_id_card(lars).replace(b'</soapenv:Header>', block)).parse().card
+
+
 def a_call_needs_no_medcom_header(world):
 	lars = world.user()
 	world.order_and_sign(lars)
@@ -175,6 +190,35 @@ def clients_that_search_the_text_find_it(world):
 	assert re.search(rb'<ns2:BrowserUrl>https://[^<]+&amp;[^<]+</ns2:BrowserUrl>', body), body
 	assert b'sosigw_no_valid_idcard_in_cache' in body and b'<ns2:implicitLoginHeader ' in body
 	assert b'<faultcode>Server</faultcode>' in body
+
+
+# ---- Seal's own schemas (tests/data/seal-xsd), by which receivers that were built on Seal validate
+
+SEAL = os.path.join(TOP, 'tests', 'data', 'seal-xsd', 'soap-specialized.xsd')
+
+
+def seal_takes(message):
+	r = subprocess.run(['xmllint', '--noout', '--nonet', '--schema', SEAL, '-'], input=message, capture_output=True, check=False)
+	assert r.returncode == 0, r.stderr.decode()[:1500] + message.decode()[:3000]
+
+
+@cases(('Seal', {'form': 'seal'}, {}, 'moces'), ('WCF', {'form': 'wcf'}, {}, 'moces'), ('FMK', {'form': 'fmk'}, {}, 'moces'),
+    ('as little as is enough', {'form': 'seal'}, {'cpr': None, 'email': None, 'code': None, 'occupation': None, 'level': '1'}, 'moces'),
+    ('odd characters', {'form': 'wcf'}, {'given': "<Ærø> & 'x\"", 'occupation': ' ]]> '}, 'moces'),
+    ('a y-number', {'form': 'seal'}, {'care_id': '012345', 'care_format': 'medcom:ynumber'}, 'moces'),
+    ('a system', {'form': 'seal'}, {'kind': 'system', 'level': '3', 'cpr': None}, 'voces'),
+    ('an OCES3 system', {'form': 'wcf'}, {'kind': 'system', 'level': '3', 'cpr': None}, 'voces3'))
+def what_goes_on_is_valid_by_seals_schemas(world, form, changes, cert):
+	"""Both ways: what the STS is asked, and what the service gets, headers, the gateway's card and all."""
+	who = world.user(**changes)
+	world.order_and_sign(who, cert)
+	with urllib.request.urlopen(world.sandbox['sts'] + '/last', timeout=5) as r:
+		seal_takes(r.read())
+	message = client.proxy(who, world.service('sink'), **form)
+	seal_takes(message)
+	before = world.stub_count()
+	assert world.post_proxy(message).status == 200
+	seal_takes(world.forwarded(before)['body'])
 
 
 # ---- faults

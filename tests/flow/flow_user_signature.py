@@ -192,7 +192,8 @@ def a_signature_is_good_once(world):
 	message = client.sign_id_card(lars, client.sign(digest, world.certs.key('moces')), world.certs.cert('moces'))
 	assert world.post_service(message).parse().ok
 	first = client.read_card(world.get_card(lars).card)['sosi:IDCardID']
-	world.refused(world.post_service(message), NO_CARD)
+	again = world.refused(world.post_service(message), NO_CARD, 'No ID card awaits the user\'s signature')
+	assert 'no valid ID card' not in again.string, 'there is one'
 	assert client.read_card(world.get_card(lars).card)['sosi:IDCardID'] == first
 	world.logout(lars)
 	world.refused(world.post_service(message), NO_CARD)

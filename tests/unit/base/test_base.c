@@ -258,9 +258,9 @@ says_one_of(const char *text, const char *const *words)
 static void
 the_text_of_a_fault_says_what_to_do(void **state)
 {
-	static const char *const english[] = { "Add ", "Contact ", "Correct ", "Give ", "Have ", "Order ", "Remove ", "Repeat ", "See ",
+	static const char *const english[] = { "Add ", "Ask ", "Contact ", "Correct ", "Give ", "Have ", "Order ", "Remove ", "Repeat ", "See ",
 		"Send ", "Sign ", "Try ", "Use ", "Write ", " must ", "quote ", " send ", " give ", "refused the ID card:", NULL };
-	static const char *const danish[] = { "Tilføj ", "Kontakt ", "Ret ", "Angiv ", "Lad ", " lad ", "Bestil ", "Fjern ", "Gentag ", "Se ",
+	static const char *const danish[] = { "Tilføj ", "Spørg ", "Kontakt ", "Ret ", "Angiv ", "Lad ", " lad ", "Bestil ", "Fjern ", "Gentag ", "Se ",
 		"Send ", "Signér ", "Prøv ", "Brug ", "Skriv ", " skal ", "oplys ", " send ", " angiv ", "afviste id-kortet:", NULL };
 	(void)state;
 
