@@ -2,15 +2,19 @@
 it is signed by the provider, for this gateway, this page and now, and the person is the order's. The test is the provider."""
 import base64
 import datetime
+import os
+import shutil
 import urllib.parse
 import zlib
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, padding as blocks
 from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.ciphers import Cipher, aead, algorithms, modes
 
 import browser
 import client
+import flow_system_keys
 from harness import cases
 
 AWAITING = 'sosigw_awaiting_signing'
@@ -20,17 +24,22 @@ TOKEN = 'https://data.gov.dk/model/core/eid/bootstrapToken'
 DONE, REFUSED, OTHER = 'You are signed in until', 'You have not logged in', 'Somebody else has logged in'
 
 
-def provider(w, url=SSO):
-	"""A change of the configuration: Region A has an identity provider."""
+def provider(w, url=SSO, **more):
+	"""A change of the configuration: Region A has an identity provider, with these members besides."""
 	with open(w.certs.cert('idp'), encoding='ascii') as f:
 		pem = f.read()
 
 	def change(document):
 		document['organisations'][0]['identity_providers'] = [{
 		    'name': 'Region A login <&>', 'url': url, 'issuer': ISSUER, 'audience': AUDIENCE, 'certificates': [pem],
-		    'certificate_file': w.certs.cert('foces'), 'key_file': w.certs.key('foces'),
+		    'certificate_file': w.certs.cert('foces'), 'key_file': w.certs.key('foces'), **more,
 		}]
 	return change
+
+
+def key_of(w, name):
+	"""As decryption_keys has it."""
+	return {'certificate_file': w.certs.cert(name), 'key_file': w.certs.key(name)}
 
 
 class Asked:
@@ -76,6 +85,43 @@ def answer_to(w, asked, who, change=lambda xml: xml, after=lambda xml: xml, sign
 	    f'"{says["destination"]}" InResponseTo="{says["request"]}"><samlp:Status><samlp:StatusCode Value='
 	    f'"urn:oasis:names:tc:SAML:2.0:status:{says["status"]}"/></samlp:Status>{assertion}</samlp:Response>')
 	return base64.b64encode(after(response).encode()).decode()
+
+
+# ---- encrypted, as OIOSAML has providers do it
+
+XENC, XENC11, DS = 'http://www.w3.org/2001/04/xmlenc#', 'http://www.w3.org/2009/xmlenc11#', 'http://www.w3.org/2000/09/xmldsig#'
+
+
+def under_aes(plain, key, how):
+	iv = os.urandom(12 if how == 'gcm' else 16)
+	if how == 'gcm':
+		return iv + aead.AESGCM(key).encrypt(iv, plain, None)
+	pad, cbc = blocks.PKCS7(128).padder(), Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor()
+	return iv + cbc.update(pad.update(plain) + pad.finalize()) + cbc.finalize()
+
+
+def encrypted(w, to='foces', how='gcm', beside=False, digest=hashes.SHA1, transport=None):
+	"""What makes of a Response with an assertion one with that assertion encrypted for the certificate `to`."""
+	def change(response):
+		begin, end = response.index('<saml:Assertion '), response.index('</samlp:Response>')
+		session = os.urandom(32)
+		content = base64.b64encode(under_aes(response[begin:end].encode(), session, how)).decode()
+		with open(w.certs.cert(to), 'rb') as f:
+			public = x509.load_pem_x509_certificate(f.read()).public_key()
+		wrapped = base64.b64encode(public.encrypt(session, padding.OAEP(padding.MGF1(digest()), digest(), None))).decode()
+		methods = '' if digest is hashes.SHA1 else (f'<ds:DigestMethod Algorithm="{XENC}sha256"/>'
+		    f'<xenc11:MGF xmlns:xenc11="{XENC11}" Algorithm="{XENC11}mgf1sha256"/>')
+		algorithm = transport or (f'{XENC}rsa-oaep-mgf1p' if digest is hashes.SHA1 else f'{XENC11}rsa-oaep')
+		key = (f'<xenc:EncryptedKey xmlns:xenc="{XENC}" xmlns:ds="{DS}" Id="_k" Recipient="{AUDIENCE}"><xenc:EncryptionMethod Algorithm='
+		    f'"{algorithm}">{methods}</xenc:EncryptionMethod><xenc:CipherData><xenc:CipherValue>{wrapped}</xenc:CipherValue>'
+		    f'</xenc:CipherData>{f"""<xenc:ReferenceList><xenc:DataReference URI="#_d"/></xenc:ReferenceList>""" if beside else ""}</xenc:EncryptedKey>')
+		inside = f'<ds:RetrievalMethod Type="{XENC}EncryptedKey" URI="#_k"/>' if beside else key
+		return (response[:begin].replace('<samlp:Status>', f'<saml:Issuer xmlns:saml="{client.SAML}">{ISSUER}</saml:Issuer><samlp:Status>') +
+		    f'<saml:EncryptedAssertion xmlns:saml="{client.SAML}"><xenc:EncryptedData xmlns:xenc="{XENC}" Id="_d" Type="{XENC}Element">'
+		    f'<xenc:EncryptionMethod Algorithm="{XENC11 if how == "gcm" else XENC}aes256-{how}"/><ds:KeyInfo xmlns:ds="{DS}">{inside}</ds:KeyInfo>'
+		    f'<xenc:CipherData><xenc:CipherValue>{content}</xenc:CipherValue></xenc:CipherData></xenc:EncryptedData>{key if beside else ""}'
+		    '</saml:EncryptedAssertion>' + response[end:])
+	return change
 
 
 def visitor(w):
@@ -212,3 +258,159 @@ def an_organisation_without_a_provider_shows_none_and_takes_no_answer(world):
 	assert go_on(b, asked, answer).status == 422
 	unknown = b.post('/sosigw/sign/acs', {'SAMLResponse': answer, 'RelayState': 'nobody'})
 	assert unknown.status == 410, unknown
+
+
+# ---- encrypted answers
+
+@cases(('AES-GCM, the key inside', {}), ('AES-CBC, the key beside', {'how': 'cbc', 'beside': True}), ('OAEP with SHA-256', {'digest': hashes.SHA256}))
+def an_encrypted_answer_is_as_good(world, how):
+	lars = world.user()
+	with world.configured(provider(world)):
+		b, _, asked = opened(world, lars)
+		done = go_on(b, asked, answer_to(world, asked, lars, after=encrypted(world, **how)))
+		assert done.title.startswith(DONE), done
+		assert client.read_card(world.get_card(lars).card)['medcom:UserCivilRegistrationNumber'] == lars.cpr
+
+
+def two_decryption_keys_count_while_one_replaces_the_other_and_no_third(world):
+	with world.configured(provider(world, decryption_keys=[key_of(world, 'voces'), key_of(world, 'voces3')])):
+		for name in ('voces', 'voces3'):
+			lars = world.user()
+			b, _, asked = opened(world, lars)
+			done = go_on(b, asked, answer_to(world, asked, lars, after=encrypted(world, name)))
+			assert done.title.startswith(DONE), (name, done)
+		lars = world.user()
+		b, _, asked = opened(world, lars)
+		refused = go_on(b, asked, answer_to(world, asked, lars, after=encrypted(world, 'foces')))
+		assert refused.status == 422 and REFUSED in refused.said, refused
+
+
+def a_decryption_key_that_is_not_there_keeps_out_only_who_needs_it(world):
+	missing = {'certificate_file': world.certs.cert('voces'), 'key_file': '/nowhere/else.key'}
+	lars = world.user()
+	with world.configured(provider(world, decryption_keys=[missing, key_of(world, 'foces')])):
+		b, _, asked = opened(world, lars)
+		assert go_on(b, asked, answer_to(world, asked, lars, after=encrypted(world))).title.startswith(DONE)
+	with world.configured(provider(world, decryption_keys=[missing])):
+		b, _, asked = opened(world, world.user())
+		failed = go_on(b, asked, answer_to(world, asked, lars, after=encrypted(world, 'voces')))
+		assert failed.status == 503, failed
+
+
+def a_token_decrypts_too(world):
+	folder = os.path.join(world.folder, 'token')
+	token = {'certificate_file': world.certs.cert('voces'), 'pkcs11': 'pkcs11:token=gw;object=job'}
+	lars = world.user()
+	try:
+		conf = flow_system_keys.make_token(world, folder)
+		with flow_system_keys.our_file(world, 'pin', b'4711\n') as pin, \
+		    flow_system_keys.environment(world, 'card', SOFTHSM2_CONF=conf, PKCS11_MODULE_PATH=flow_system_keys.SOFTHSM), \
+		    world.configured(provider(world, decryption_keys=[{**token, 'password_file': pin}])):
+			b, _, asked = opened(world, lars)
+			other = go_on(b, asked, answer_to(world, asked, lars, after=encrypted(world, 'foces')))
+			assert other.status == 422, other
+			done = go_on(b, asked_on(other), answer_to(world, asked_on(other), lars, after=encrypted(world, 'voces')))
+			assert done.title.startswith(DONE), done
+	finally:
+		shutil.rmtree(folder, ignore_errors=True)
+
+
+def both(response):
+	"""The encrypted assertion, and a plain one."""
+	return response.replace('</samlp:Response>', f'<saml:Assertion xmlns:saml="{client.SAML}" ID="_p"/></samlp:Response>')
+
+
+def log_of_cards(w):
+	"""The lines of the card workers' technical logs."""
+	lines = set()
+	for n in (1, 2):
+		with open(os.path.join(w.folder, 'log', f's1-card-{n}.log'), encoding='utf-8') as f:
+			lines.update(f)
+	return lines
+
+
+@cases(('for another', 'gcm', {'to': 'voces'}, {}, 'not for a key of ours, or changed'), ('RSA 1.5', 'gcm', {'transport': XENC + 'rsa-1_5'}, {}, 'have the provider use RSA-OAEP'),
+    ('not signed', 'gcm', {}, {'signer': None}, 'the assertion is not signed'), ('signed by somebody else', 'gcm', {}, {'signer': 'foces'}, 'signed by nobody'),
+    ('for another, CBC', 'cbc', {'to': 'voces'}, {}, 'under AES-CBC'), ('not signed, CBC', 'cbc', {}, {'signer': None}, 'under AES-CBC'),
+    ('another audience, CBC', 'cbc', {}, {'audience': 'https://other.example.dk'}, 'Audience'), ('and a plain one', 'gcm', {}, {}, 'not one Assertion', both),
+    ('an EncryptedAttribute', 'gcm', {}, {'change': lambda x: x.replace('saml:Attribute ', 'saml:EncryptedAttribute ').replace('</saml:Attribute>',
+    '</saml:EncryptedAttribute>')}, 'EncryptedAttribute inside'))
+def a_false_encrypted_answer_is_refused_and_the_log_says_why(world, how, wrapping, answer, why, last=lambda x: x):
+	lars = world.user()
+	wrap = encrypted(world, how=how, **wrapping)
+	with world.configured(provider(world)):
+		b, page, asked = opened(world, lars)
+		before, logged = world.sts_control(), log_of_cards(world)
+		refused = go_on(b, asked, answer_to(world, asked, lars, after=lambda x: last(wrap(x)), **answer))
+		assert refused.status == 422 and REFUSED in refused.said, refused
+		assert why not in refused.text, 'the reason is for the log alone'
+		assert world.sts_control() == before, 'the STS was asked'
+		assert any(why in line for line in log_of_cards(world) - logged), why
+		awaits(world, lars)
+
+
+# ---- what a provider's administrator registers
+
+MD = 'urn:oasis:names:tc:SAML:2.0:metadata'
+SCHEMAS = ('/usr/share/xml/opensaml', '/usr/share/xml/xmltooling')
+
+
+class Local(client.etree.Resolver):
+	"""What the schema of metadata imports, from Debian's packages and not from the net."""
+
+	def resolve(self, url, _, context):
+		for folder in SCHEMAS:
+			path = os.path.join(folder, os.path.basename(url))
+			if os.path.exists(path):
+				return self.resolve_filename(path, context)
+		return self.resolve_empty(context)
+
+
+def metadata_schema():
+	parser = client.etree.XMLParser()
+	parser.resolvers.add(Local())
+	return client.etree.XMLSchema(client.etree.parse(os.path.join(SCHEMAS[0], 'saml-schema-metadata-2.0.xsd'), parser))
+
+
+def metadata(w, **query):
+	return visitor(w).open('/sosigw/sign/metadata?' + urllib.parse.urlencode(query))
+
+
+def metadata_is_valid_and_what_it_says_is_so(world):
+	lars = world.user()
+	keys = [key_of(world, 'voces'), key_of(world, 'voces3')]
+	with world.configured(provider(world, decryption_keys=keys)):
+		page = metadata(world, organisation='region-a', issuer=ISSUER)
+		assert page.status == 200 and page.headers['Content-Type'] == 'application/samlmetadata+xml', page
+		root = client.etree.fromstring(page.text.encode())
+		schema = metadata_schema()
+		assert schema.validate(root), schema.error_log
+		assert (root.tag, root.get('entityID'), root.get('cacheDuration')) == (f'{{{MD}}}EntityDescriptor', AUDIENCE, 'PT24H')
+		sp, = root
+		assert (sp.get('AuthnRequestsSigned'), sp.get('WantAssertionsSigned'), sp.get('protocolSupportEnumeration')) == ('true', 'true', SAMLP)
+		said = {k.get('use'): k.findtext(f'.//{{{DS}}}X509Certificate') for k in sp.findall(f'{{{MD}}}KeyDescriptor')}
+		assert said == {use: client.cert_base64(world.certs.cert(name)) for use, name in (('signing', 'foces'), ('encryption', 'voces'))}
+		# a provider that follows it is understood
+		b, _, asked = opened(world, lars)
+		acs, = sp.findall(f'{{{MD}}}AssertionConsumerService')
+		assert (acs.get('Location'), acs.get('Binding')) == (asked.acs, 'urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST')
+		assert asked.request.findtext(f'{{{client.SAML}}}Issuer') == root.get('entityID')
+		assert go_on(b, asked, answer_to(world, asked, lars, after=encrypted(world, 'voces'))).title.startswith(DONE)
+		# with one entry its issuer can be left out
+		assert metadata(world, organisation='region-a').text == page.text
+
+
+@cases(('another issuer', {'organisation': 'region-a', 'issuer': 'https://other.example.dk'}), ('another organisation', {'organisation': 'nobody'}),
+    ('one without a provider', {'organisation': 'region-b'}), ('nothing', {}))
+def there_is_metadata_for_what_is_configured_alone(world, query):
+	with world.configured(provider(world)):
+		page = metadata(world, **query)
+		assert page.status == 404 and 'X509' not in page.text, page
+
+
+def metadata_without_the_key_is_not_made_and_is_only_for_reading(world):
+	with world.configured(provider(world, key_file='/nowhere/else.key')):
+		assert metadata(world, organisation='region-a').status == 503
+	with world.configured(provider(world)):
+		posted = visitor(world).post('/sosigw/sign/metadata', {'organisation': 'region-a'})
+		assert posted.status == 405 and posted.headers['Allow'] == 'GET', posted

@@ -75,8 +75,8 @@ def give(w, path):
 
 
 @contextlib.contextmanager
-def proxy_environment(w, **env):
-	"""With the proxy workers started anew in this environment."""
+def environment(w, kind, **env):
+	"""With the workers of that kind, proxy or card, started anew in this environment."""
 	def change(how):
 		with open(os.path.join(w.folder, 'processes.lock'), 'a', encoding='ascii') as lock, \
 		    open(os.path.join(w.folder, 'processes.json'), 'r+', encoding='utf-8') as f:
@@ -92,7 +92,7 @@ def proxy_environment(w, **env):
 			w.switch('stop', name)
 			w.switch('start', name)
 
-	names = ('s1-proxy-1', 's1-proxy-2')
+	names = (f's1-{kind}-1', f's1-{kind}-2')
 	change(lambda e: e.update(env))
 	try:
 		yield
@@ -323,7 +323,7 @@ def a_token_does_as_well_and_many_calls_at_once_share_its_session(world):
 	use = {'key_file': None, 'pkcs11': 'pkcs11:token=gw;object=job'}
 	try:
 		conf = make_token(world, folder)
-		with our_file(world, 'pin', b'4711\n') as pin, proxy_environment(world, SOFTHSM2_CONF=conf, PKCS11_MODULE_PATH=SOFTHSM), \
+		with our_file(world, 'pin', b'4711\n') as pin, environment(world, 'proxy', SOFTHSM2_CONF=conf, PKCS11_MODULE_PATH=SOFTHSM), \
 		    world.configured(keyed(lambda k: k.update(password_file=pin, **use))), concurrent.futures.ThreadPoolExecutor(12) as pool:
 			answers = list(pool.map(lambda job: world.post_proxy(world.proxy_request(job)), jobs * 3))
 	finally:
