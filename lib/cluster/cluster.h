@@ -20,6 +20,7 @@ struct cluster_member {
 	int64_t journal_bytes;		/* of audit journals on its disk; -1: it does not say */
 	int journal_disk;		/* percent of that disk that are used */
 	struct slice journal_level;	/* "ok"; "warn"; "stop": it forwards nothing; absent: it does not say */
+	struct slice ends;		/* JSON, schema/009: how old its revocation lists are, when its certificates end; absent: it does not say */
 };
 /* Writes this server's heartbeat. */
 int cluster_beat(struct db *d, struct arena *a, const struct cluster_member *self, struct err *e);
@@ -43,6 +44,7 @@ struct cluster_program {
 	int card_format, card_written, journal_format, journal_written, config_format;
 	int64_t revision, refused;	/* as in struct conf_live_state */
 	struct slice problem;
+	int64_t signatures_sha1, signatures_sha2;	/* of cards, found good since it started; -1: it does not say */
 };
 /* Those that count, by server and program. */
 int cluster_programs(struct db *d, struct arena *a, struct cluster_program **out, size_t *n, struct err *e);
@@ -72,6 +74,8 @@ struct cluster_presence_conf {
 	bool keeps_copy;		/* the housekeeper: file->state/members.json is its to write */
 	/* What to write from now on; called before cluster_appear returns, then on a thread of its own. May be NULL. */
 	void (*on_formats)(void *ctx, int card, int journal);
+	/* Called before each heartbeat: fills in what the program has counted. May be NULL. */
+	void (*on_beat)(void *ctx, struct cluster_program *self);
 	void *ctx;
 };
 /* Takes a place among the programs, and keeps it with a heartbeat every 5 s and at every change of the configuration.

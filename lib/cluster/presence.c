@@ -132,6 +132,8 @@ note_state(struct cluster_presence *p)
 	p->self.revision = p->state.revision;
 	p->self.refused = p->state.refused;
 	p->self.problem = slice_of(p->state.problem);
+	if (p->conf.on_beat != NULL)
+		p->conf.on_beat(p->conf.ctx, &p->self);
 }
 
 static void
@@ -296,7 +298,7 @@ cluster_appear(const struct cluster_presence_conf *conf, struct err *e)
 	p->self = (struct cluster_program){
 		.server = slice_of(conf->file->server), .program = slice_of(p->program), .version = S(SOSIGW_VERSION),
 		.pid = getpid(), .started = clock_now(), .card_format = FORMAT_CARD, .journal_format = FORMAT_JOURNAL,
-		.config_format = FORMAT_CONFIG,
+		.config_format = FORMAT_CONFIG, .signatures_sha1 = -1, .signatures_sha2 = -1,
 	};
 	buf_init(&p->copy, COPY_MAX);
 	pthread_mutex_init(&p->lock, NULL);

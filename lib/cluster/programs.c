@@ -15,7 +15,7 @@
 
 static const char read_sql[] = "SELECT server, program, version, pid, extract(epoch FROM started)::bigint, "
     "greatest(extract(epoch FROM now() - seen)::bigint, 0), card_format, card_written, journal_format, journal_written, "
-    "config_format, revision, refused, problem FROM member_program "
+    "config_format, revision, refused, problem, signatures_sha1, signatures_sha2 FROM member_program "
     "WHERE seen > now() - make_interval(secs => $1::integer) ORDER BY server, program";
 
 static struct slice
@@ -39,6 +39,7 @@ take_rows(struct arena *a, const struct db_rows *rows, struct cluster_program **
 			.journal_format = (int)db_int(rows, i, 8, 0), .journal_written = (int)db_int(rows, i, 9, 0),
 			.config_format = (int)db_int(rows, i, 10, 0), .revision = db_int(rows, i, 11, 0),
 			.refused = db_int(rows, i, 12, 0), .problem = db_value(rows, i, 13),
+			.signatures_sha1 = db_int(rows, i, 14, -1), .signatures_sha2 = db_int(rows, i, 15, -1),
 		};
 	return 0;
 }
@@ -80,6 +81,13 @@ programs_kept(struct db_tx *tx, struct db *d, struct arena *a, struct cluster_ke
 	return 0;
 }
 
+/* NULL when it does not say. */
+static struct slice
+number_or_null(struct arena *a, int64_t n)
+{
+	return n < 0 ? (struct slice){ NULL, 0 } : arena_printf(a, "%" PRId64, n);
+}
+
 /* What was written under our name up to now stays in the cache for as long as a card lives. */
 static int
 note_kept(struct db_tx *tx, struct arena *a, const struct cluster_program *self, struct err *e)
@@ -100,18 +108,20 @@ programs_put(struct db_tx *tx, struct arena *a, const struct cluster_program *se
 		arena_printf(a, "%d", self->card_written), arena_printf(a, "%d", self->journal_format),
 		arena_printf(a, "%d", self->journal_written), arena_printf(a, "%d", self->config_format),
 		arena_printf(a, "%" PRId64, self->revision), arena_printf(a, "%" PRId64, self->refused), self->problem,
+		number_or_null(a, self->signatures_sha1), number_or_null(a, self->signatures_sha2),
 	};
 
 	if (note_kept(tx, a, self, e) < 0)
 		return -1;
 	return db_tx_query(tx, a, "INSERT INTO member_program (server, program, version, pid, started, card_format, "
-	    "card_written, journal_format, journal_written, config_format, revision, refused, problem) VALUES ($1, $2, $3, "
+	    "card_written, journal_format, journal_written, config_format, revision, refused, problem, signatures_sha1, signatures_sha2) VALUES ($1, $2, $3, "
 	    "$4::integer, to_timestamp($5::bigint), $6::integer, $7::integer, $8::integer, $9::integer, $10::integer, "
-	    "$11::bigint, $12::bigint, $13) ON CONFLICT (server, program) DO UPDATE SET version = excluded.version, "
+	    "$11::bigint, $12::bigint, $13, $14::bigint, $15::bigint) ON CONFLICT (server, program) DO UPDATE SET version = excluded.version, "
 	    "pid = excluded.pid, started = excluded.started, seen = excluded.seen, card_format = excluded.card_format, "
 	    "card_written = excluded.card_written, journal_format = excluded.journal_format, "
 	    "journal_written = excluded.journal_written, config_format = excluded.config_format, "
-	    "revision = excluded.revision, refused = excluded.refused, problem = excluded.problem",
+	    "revision = excluded.revision, refused = excluded.refused, problem = excluded.problem, "
+	    "signatures_sha1 = excluded.signatures_sha1, signatures_sha2 = excluded.signatures_sha2",
 	    p, sizeof p / sizeof *p, NULL, e);
 }
 
@@ -121,12 +131,13 @@ programs_touch(struct db *d, struct arena *a, const struct cluster_program *self
 	const struct slice p[] = {
 		self->server, self->program, counts(a), arena_printf(a, "%" PRId64, self->revision),
 		arena_printf(a, "%" PRId64, self->refused), self->problem, arena_printf(a, "%" PRId64, self->pid),
+		number_or_null(a, self->signatures_sha1), number_or_null(a, self->signatures_sha2),
 	};
 	struct db_rows *rows;
 
 	/* another pid: a second program of the same name, or one that took our place; each then says again what it is */
 	if (db_query(d, a, "UPDATE member_program SET seen = now(), revision = $4::bigint, refused = $5::bigint, "
-	    "problem = $6 WHERE server = $1 AND program = $2 AND pid = $7::integer AND "
+	    "problem = $6, signatures_sha1 = $8::bigint, signatures_sha2 = $9::bigint WHERE server = $1 AND program = $2 AND pid = $7::integer AND "
 	    "seen > now() - make_interval(secs => $3::integer) RETURNING 1", p, sizeof p / sizeof *p, &rows, e) < 0)
 		return -1;
 	*counted = db_count(rows) == 1;
@@ -195,7 +206,7 @@ take_one(json_t *o, struct arena *a, struct cluster_program *p)
 {
 	const char *server, *program;
 
-	*p = (struct cluster_program){ .age = -1 };
+	*p = (struct cluster_program){ .age = -1, .signatures_sha1 = -1, .signatures_sha2 = -1 };
 	if (json_unpack(o, "{s:s, s:s, s:[ii], s:[ii], s:i}", "server", &server, "program", &program, "card",
 	    &p->card_format, &p->card_written, "journal", &p->journal_format, &p->journal_written, "config",
 	    &p->config_format) < 0)

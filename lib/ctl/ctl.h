@@ -58,4 +58,12 @@ void ctl_put_json(FILE *f, struct slice text);
 /* Text for a terminal: control characters, which could steer it, become '?'. Absent is "-". */
 void ctl_put_text(FILE *f, struct slice text);
 
+/* "3 h", "12 s": in the unit that fits. */
+void ctl_put_age(FILE *f, int64_t seconds);
+
+/* ctl_ends.c: of struct cluster_member. In words: lines, one for each list, and for the certificates that are to end; as JSON:
+ * members of an object. */
+void ctl_put_ends(struct ctl *c, struct slice ends);
+void ctl_put_ends_json(struct ctl *c, struct slice ends);
+
 #endif

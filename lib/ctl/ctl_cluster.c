@@ -49,8 +49,8 @@ add_members_of_programs(struct ctl *c, struct seen *s)
 	return 0;
 }
 
-static void
-put_age(FILE *f, int64_t seconds)
+void
+ctl_put_age(FILE *f, int64_t seconds)
 {
 	static const struct { int64_t seconds; const char *unit; } units[] = { { 86400, "d" }, { 3600, "h" }, { 60, "min" } };
 
@@ -93,12 +93,12 @@ put_member(struct ctl *c, const struct cluster_member *m, bool up)
 		return;
 	}
 	fprintf(c->out, " %s, seen ", up ? "up" : "AWAY");
-	put_age(c->out, clock_now() - m->seen);
+	ctl_put_age(c->out, clock_now() - m->seen);
 	fputs(" ago, version ", c->out);
 	ctl_put_text(c->out, m->version);
 	fprintf(c->out, ", configuration %" PRId64 ", load %.2f, formats card %d journal %d configuration %d, running for ",
 	    m->revision, m->load, m->card_format, m->journal_format, m->config_format);
-	put_age(c->out, uptime(m));
+	ctl_put_age(c->out, uptime(m));
 	put_journal(c, m);
 	fputc('\n', c->out);
 }
@@ -109,11 +109,14 @@ put_program(struct ctl *c, const struct cluster_program *p)
 	fputs("    ", c->out);
 	ctl_put_text(c->out, p->program);
 	fprintf(c->out, " %s, seen ", p->age < CLUSTER_UP ? "up" : "AWAY");
-	put_age(c->out, p->age);
+	ctl_put_age(c->out, p->age);
 	fputs(" ago, version ", c->out);
 	ctl_put_text(c->out, p->version);
-	fprintf(c->out, ", configuration %" PRId64 ", reads card %d journal %d, writes card %d journal %d\n", p->revision,
+	fprintf(c->out, ", configuration %" PRId64 ", reads card %d journal %d, writes card %d journal %d", p->revision,
 	    p->card_format, p->journal_format, p->card_written, p->journal_written);
+	if (p->signatures_sha1 >= 0)
+		fprintf(c->out, ", card signatures %" PRId64 " SHA-1 %" PRId64 " SHA-2", p->signatures_sha1, p->signatures_sha2);
+	fputc('\n', c->out);
 	if (p->refused > 0) {
 		fprintf(c->out, "        configuration %" PRId64 " is NOT USED: ", p->refused);
 		ctl_put_text(c->out, p->problem);
@@ -147,7 +150,7 @@ put_waiting(struct ctl *c, const struct seen *s, const char *kind, bool card)
 	fprintf(c->out, ") reads %d at most", format_of(oldest, card));
 	if (oldest->age >= CLUSTER_UP) {
 		fputs("; it is away and counts for another ", c->out);
-		put_age(c->out, CLUSTER_COUNTS - oldest->age);
+		ctl_put_age(c->out, CLUSTER_COUNTS - oldest->age);
 	}
 	fputc('\n', c->out);
 }
@@ -162,12 +165,23 @@ in_words(struct ctl *c, const struct seen *s)
 		for (size_t k = 0; k < s->nprograms; k++)
 			if (slice_eq(s->programs[k].server, s->members[i].server))
 				put_program(c, &s->programs[k]);
+		ctl_put_ends(c, s->members[i].ends);
 	}
 	put_waiting(c, s, "card", true);
 	put_waiting(c, s, "journal", false);
 }
 
 /* ---- as JSON */
+
+/* -1: nobody has said. */
+static void
+put_number(FILE *f, const char *name, int64_t n)
+{
+	if (n < 0)
+		fprintf(f, ", \"%s\": null", name);
+	else
+		fprintf(f, ", \"%s\": %" PRId64, name, n);
+}
 
 static void
 program_as_json(struct ctl *c, const struct cluster_program *p, bool first)
@@ -181,8 +195,11 @@ program_as_json(struct ctl *c, const struct cluster_program *p, bool first)
 	    p->age, p->revision, p->refused);
 	ctl_put_json(c->out, p->problem);
 	fprintf(c->out, ", \"card_format\": %d, \"card_written\": %d, \"journal_format\": %d, \"journal_written\": %d, "
-	    "\"config_format\": %d}", p->card_format, p->card_written, p->journal_format, p->journal_written,
+	    "\"config_format\": %d", p->card_format, p->card_written, p->journal_format, p->journal_written,
 	    p->config_format);
+	put_number(c->out, "signatures_sha1", p->signatures_sha1);
+	put_number(c->out, "signatures_sha2", p->signatures_sha2);
+	fputs("}", c->out);
 }
 
 static void
@@ -219,6 +236,7 @@ member_as_json(struct ctl *c, const struct seen *s, const struct cluster_member 
 		}
 	fputs("]", c->out);
 	journal_as_json(c, m);
+	ctl_put_ends_json(c, m->ends);
 	fputs("}", c->out);
 }
 

@@ -10,9 +10,15 @@
 #include "xml.h"
 
 #include <openssl/x509.h>
+#include <stdatomic.h>
 
 /* Once, by main, before threads. */
 int dsig_init(struct err *e);
+
+/* How many signatures of cards were found good, by their hash; sha1 is what has SHA-1 anywhere. */
+struct dsig_counts { atomic_llong sha1, sha2; };
+/* They are counted there from now on. Once, by main, before threads; without it nothing is counted. */
+void dsig_count_in(struct dsig_counts *counts);
 
 enum dsig_hash { DSIG_SHA1, DSIG_SHA256, DSIG_SHA384, DSIG_SHA512 };
 

@@ -13,6 +13,14 @@
 #include <xmlsec/xmlsec.h>
 #include <stdint.h>
 
+static struct dsig_counts *counts;	/* main's */
+
+void
+dsig_count_in(struct dsig_counts *in)
+{
+	counts = in;
+}
+
 int
 dsig_init(struct err *e)
 {
@@ -199,8 +207,11 @@ dsig_verify(struct arena *a, struct slice card, const struct dsig_policy *policy
 	struct err why = { 0 };
 
 	*out = (struct dsig_verified){ 0 };
-	if (verify(a, card, policy, out, &why) == 0)
+	if (verify(a, card, policy, out, &why) == 0) {
+		if (counts != NULL)
+			atomic_fetch_add_explicit(out->hash == DSIG_SHA1 ? &counts->sha1 : &counts->sha2, 1, memory_order_relaxed);
 		return 0;
+	}
 	/* Whatever is wrong with the document is wrong with the signature; our own faults stay ours. */
 	return err_set(e, why.kind == ERR_MEMORY ? ERR_MEMORY : ERR_SIGNATURE, "%s", why.detail);
 }

@@ -8,6 +8,7 @@
 #include "cards.h"
 #include "cluster.h"
 #include "conf.h"
+#include "dsig.h"
 #include "fcgi.h"
 #include "http.h"
 #include "pki.h"
@@ -25,6 +26,7 @@ struct edge {
 	struct http *http;
 	struct access_failures *failures;
 	struct cluster_presence *presence;
+	struct dsig_counts signatures;	/* of cards, as this worker has found them good */
 };
 /* Reads the static file and opens all of it but `presence`; nothing needs a neighbour to be there. */
 int edge_open(struct edge *w, const char *config_file, const char *program, struct err *e);

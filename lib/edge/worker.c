@@ -68,6 +68,15 @@ write_formats(void *ctx, int card, int journal)
 	audit_write_format(w->audit, journal);
 }
 
+static void
+tell_counts(void *ctx, struct cluster_program *self)
+{
+	struct edge *w = ctx;
+
+	self->signatures_sha1 = atomic_load_explicit(&w->signatures.sha1, memory_order_relaxed);
+	self->signatures_sha2 = atomic_load_explicit(&w->signatures.sha2, memory_order_relaxed);
+}
+
 /* "proxy-1" of /run/sosigw/proxy-1.sock; a socket that does not say the program is put behind it. */
 static void
 name_program(char *out, size_t size, const char *program, const char *listen)
@@ -88,7 +97,9 @@ edge_appear(struct edge *w, const char *program, const char *listen, struct err 
 
 	name_program(name, sizeof name, program, listen);
 	const struct cluster_presence_conf conf = { .db = w->db, .live = w->live, .file = w->file, .program = name,
-		.on_formats = write_formats, .ctx = w };
+		.on_formats = write_formats, .on_beat = tell_counts, .ctx = w };
+
+	dsig_count_in(&w->signatures);	/* no thread of ours verifies yet */
 	w->presence = cluster_appear(&conf, e);
 	return w->presence == NULL ? -1 : 0;
 }

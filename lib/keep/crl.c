@@ -27,6 +27,7 @@ struct list {
 	char name[NAME];
 	const char *url;		/* of the configuration in hand */
 	int64_t due;			/* monotonic */
+	int64_t updated, next;		/* struct crl_state */
 };
 struct crls {
 	const char *state;
@@ -218,7 +219,8 @@ choose(struct crls *l, const struct conf_trust *t, struct err *e)
 		struct list *one = &fresh[n];
 		name_list(one->name, t->crl_urls[i]);
 		const struct list *known = find(l, one->name);
-		one->due = known == NULL ? 0 : known->due;
+		if (known != NULL)
+			*one = *known;
 		one->url = t->crl_urls[i];
 		bool twice = false;
 		for (size_t k = 0; k < n; k++)
@@ -317,7 +319,9 @@ write_revoked(struct round *r, struct err *e)
 		struct err why = { 0 };
 		arena_reset(r->a);
 		X509_CRL *crl = read_kept(r, &r->l->list[i]);
-		if (crl != NULL && pki_revoked_add(w, crl, &why) == 0)
+		struct list *one = &r->l->list[i];
+		one->updated = one->next = 0;
+		if (crl != NULL && pki_revoked_add(w, crl, &why) == 0 && pki_crl_times(crl, &one->updated, &one->next) == 0)
 			added++;
 		else
 			log_msg(LOG_WARN, "crl-missing", "%s: no list of it is kept that counts; certificates of its issuer "
@@ -394,6 +398,18 @@ next_due(const struct crls *l)
 		if (l->list[i].due < next)
 			next = l->list[i].due;
 	return next > now ? next - now : 0;
+}
+
+size_t
+crl_count(const struct crls *l)
+{
+	return l->n;
+}
+
+struct crl_state
+crl_state(const struct crls *l, size_t i)
+{
+	return (struct crl_state){ l->list[i].url, l->list[i].updated, l->list[i].next };
 }
 
 int

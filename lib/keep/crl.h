@@ -22,4 +22,12 @@ void crl_free(struct crls *l);
  * the file not be written; e has the first reason. */
 int crl_refresh(struct crls *l, const struct conf *c, int64_t *wait_ms, struct err *e);
 
+/* What is kept, in the order of the configuration that was refreshed last. */
+struct crl_state {
+	const char *url;		/* lives as long as that configuration */
+	int64_t updated, next;		/* seconds UTC: when the list was made, when its successor was to come; 0: none is kept that counts */
+};
+size_t crl_count(const struct crls *l);
+struct crl_state crl_state(const struct crls *l, size_t i);
+
 #endif

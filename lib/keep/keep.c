@@ -7,12 +7,14 @@
 #include "clock.h"
 #include "cluster.h"
 #include "crl.h"
+#include "ends.h"
 #include "formats.h"
 #include "log.h"
 #include "thread.h"
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define SHIP_MS 500
@@ -23,6 +25,8 @@
 #define RETAIN_MS (3600 * 1000)
 #define WARN_MS (3600 * 1000)
 #define TASKS 6
+#define BEAT_ARENA (1 << 20)
+#define ENDS_ARENA (64 << 20)	/* certificates of the document, and files of up to 1 MB */
 
 struct task {
 	struct keep *keep;
@@ -40,6 +44,7 @@ struct keep {
 	struct conf_live *live;
 	struct http *http;
 	struct crls *crls;
+	struct ends *ends;		/* the refresher's own */
 	struct cluster_presence *presence;
 	struct cache *cache;		/* NULL: the key file or the list of nodes is no good */
 	struct cache_restore *restore;
@@ -53,6 +58,7 @@ struct keep {
 	pthread_cond_t wake;
 	bool stopping;
 	unsigned changes;		/* of the configuration */
+	char *ends_json;		/* for the heartbeat; NULL: not looked at yet */
 };
 
 /* ---- the tasks */
@@ -97,6 +103,15 @@ look_at_journals(struct keep *k, struct cluster_member *self)
 	}
 }
 
+static struct slice
+ends_told(struct keep *k, struct arena *a)
+{
+	pthread_mutex_lock(&k->lock);
+	struct slice told = arena_dup(a, slice_of(k->ends_json));
+	pthread_mutex_unlock(&k->lock);
+	return told;
+}
+
 static int
 beat(struct keep *k, int64_t *wait_ms, struct err *e)
 {
@@ -112,10 +127,28 @@ beat(struct keep *k, int64_t *wait_ms, struct err *e)
 	if (c != NULL)
 		conf_release(k->live, c);
 	look_at_journals(k, &self);
-	struct arena *a = arena_new(65536);
+	struct arena *a = arena_new(BEAT_ARENA);
+	if (a != NULL)
+		self.ends = ends_told(k, a);
 	int rc = a == NULL ? err_set(e, ERR_MEMORY, "heartbeat") : cluster_beat(k->db, a, &self, e);
 	arena_free(a);
 	return rc;
+}
+
+static void
+look_at_ends(struct keep *k, const struct conf *c)
+{
+	struct arena *a = arena_new(ENDS_ARENA);
+	struct slice found = a == NULL ? (struct slice){ NULL, 0 } : ends_look(k->ends, a, c, k->crls);
+	char *text = found.p == NULL ? NULL : strndup(found.p, found.n);
+
+	arena_free(a);
+	if (text == NULL)
+		return;	/* what was told before is better than nothing */
+	pthread_mutex_lock(&k->lock);
+	free(k->ends_json);
+	k->ends_json = text;
+	pthread_mutex_unlock(&k->lock);
 }
 
 static int
@@ -127,6 +160,7 @@ refresh_lists(struct keep *k, int64_t *wait_ms, struct err *e)
 	if (c == NULL)
 		return 0;	/* woken when there is one */
 	int rc = crl_refresh(k->crls, c, wait_ms, e);
+	look_at_ends(k, c);
 	conf_release(k->live, c);
 	return rc;
 }
@@ -298,7 +332,8 @@ open_all(struct keep *k, struct err *e)
 	k->db = db_new(&conf);
 	k->http = http_new(1);
 	k->crls = crl_new(k->file->state, k->http);
-	if (k->db == NULL || k->http == NULL || k->crls == NULL)
+	k->ends = ends_new();
+	if (k->db == NULL || k->http == NULL || k->crls == NULL || k->ends == NULL)
 		return err_set(e, ERR_MEMORY, "housekeeper");
 	open_cache(k);
 	k->withdrawn = cards_list_new(k->file, k->db, &conf, e);
@@ -323,6 +358,8 @@ free_all(struct keep *k)
 	cache_restore_free(k->restore);
 	cache_free(k->cache);
 	crl_free(k->crls);
+	ends_free(k->ends);
+	free(k->ends_json);
 	http_free(k->http);
 	db_free(k->db);
 	pthread_cond_destroy(&k->wake);

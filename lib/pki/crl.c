@@ -104,6 +104,33 @@ pki_read_crl(struct arena *a, struct pki_trust *t, struct slice bytes, X509_CRL 
 	return 0;
 }
 
+static int
+seconds(const ASN1_TIME *time, int64_t *out)
+{
+	ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
+	int days, rest, ok = epoch != NULL && time != NULL && ASN1_TIME_diff(&days, &rest, epoch, time) == 1;
+
+	ASN1_TIME_free(epoch);
+	if (ok)
+		*out = (int64_t)days * 86400 + rest;
+	return ok ? 0 : -1;
+}
+
+int
+pki_crl_times(const X509_CRL *crl, int64_t *this_update, int64_t *next_update)
+{
+	return seconds(X509_CRL_get0_lastUpdate(crl), this_update) < 0 ||
+	    seconds(X509_CRL_get0_nextUpdate(crl), next_update) < 0 ? -1 : 0;
+}
+
+int64_t
+pki_cert_end(const X509 *cert)
+{
+	int64_t end = 0;
+
+	return seconds(X509_get0_notAfter(cert), &end) < 0 ? 0 : end;
+}
+
 /* ---- the file */
 
 struct pki_revoked_writer {
@@ -132,18 +159,6 @@ pki_revoked_abandon(struct pki_revoked_writer *w)
 	free(w->keys);
 	free(w->path);
 	free(w);
-}
-
-static int
-seconds(const ASN1_TIME *time, int64_t *out)
-{
-	ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
-	int days, rest, ok = epoch != NULL && time != NULL && ASN1_TIME_diff(&days, &rest, epoch, time) == 1;
-
-	ASN1_TIME_free(epoch);
-	if (ok)
-		*out = (int64_t)days * 86400 + rest;
-	return ok ? 0 : -1;
 }
 
 /* Two lists of one name (a CA with two keys) count as one, as old as the older. */
@@ -176,8 +191,7 @@ pki_revoked_add(struct pki_revoked_writer *w, X509_CRL *crl, struct err *e)
 	size_t n = entries == NULL ? 0 : (size_t)sk_X509_REVOKED_num(entries);
 	struct revoked_list list;
 
-	if (seconds(X509_CRL_get0_lastUpdate(crl), &list.this_update) < 0 ||
-	    seconds(X509_CRL_get0_nextUpdate(crl), &list.next_update) < 0)
+	if (pki_crl_times(crl, &list.this_update, &list.next_update) < 0)
 		return err_set(e, ERR_INVALID, "list without its times");
 	revoked_issuer(issuer, list.issuer);
 	struct pki_cert_key *more = realloc(w->keys, (w->nkeys + n + 1) * sizeof *more);

@@ -26,6 +26,9 @@ void pki_fingerprint(X509 *cert, uint8_t out[32]);
 /* base64 SHA-1 over the DER: the OCESCertHash of a card. */
 struct slice pki_cert_hash(struct arena *a, X509 *cert);
 
+/* When it ends, seconds UTC; 0 when it does not say. */
+int64_t pki_cert_end(const X509 *cert);
+
 /* Reads the subject by the OCES2 or OCES3 rules (idcard.md 4). ERR_CERTIFICATE when it follows neither. */
 int pki_identify(struct arena *a, X509 *cert, struct pki_identity *out, struct err *e);
 /* "SubjectDN={..},IssuerDN={..},CertSerial={..}", RFC 1779 names, as the STS writes NameID. */
@@ -104,6 +107,8 @@ struct pki_revoked_writer *pki_revoked_writer_new(const char *path);
 int pki_revoked_add(struct pki_revoked_writer *w, X509_CRL *crl, struct err *e);
 int pki_revoked_finish(struct pki_revoked_writer *w, struct err *e);	/* frees w in any case */
 void pki_revoked_abandon(struct pki_revoked_writer *w);	/* the old file stays */
+/* Seconds UTC. -1: the list does not say. */
+int pki_crl_times(const X509_CRL *crl, int64_t *this_update, int64_t *next_update);
 /* Parses and checks a CRL: signed by a trusted CA. Freed with the arena. ERR_INVALID. */
 int pki_read_crl(struct arena *a, struct pki_trust *t, struct slice bytes, X509_CRL **out, struct err *e);
 

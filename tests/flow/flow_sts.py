@@ -5,7 +5,7 @@ import time
 
 import client
 import forgery
-from harness import cases
+from harness import cases, until
 
 NO_CARD = 'sosigw_no_valid_idcard_in_cache'
 AWAITING = 'sosigw_awaiting_signing'
@@ -276,6 +276,32 @@ def one_switch_refuses_sha1_in_requests_with_bootstrap_tokens(world, hash_name, 
 		answer = world.http().post(client.BST, request).parse()
 		assert ('SHA-1' not in (answer.string or '')) == good, answer.string
 		assert (counted(world) > before) == good
+
+
+def used(w, name):
+	return sum(p[name] for p in w.programs() if p[name] is not None)
+
+
+@cases(('SHA-1', 'as it should be', 'signatures_sha1'), ('SHA-256', 'SHA-256', 'signatures_sha2'))
+def the_use_of_either_hash_is_counted_where_the_servers_are_shown(world, shape, name):
+	lars = world.user()
+	signed = order(world, lars)
+	before = used(world, name)
+	with world.sts('forged-shape', shape=shape):
+		assert world.post_service(signed).parse().ok
+	assert until(lambda: used(world, name) > before, 15), 'the card is not counted'
+	housekeeper, = (p for p in world.programs() if p['program'] == 'housekeeper')
+	assert housekeeper[name] is None
+
+
+def the_age_of_the_lists_and_the_days_that_certificates_have_left_are_shown(world):
+	member, = until(lambda: [m for m in world.members() if m['certificates']], 90)
+	lists = member['revocation_lists']
+	assert [x['url'] for x in lists] == world.configuration()['trust']['crl_urls']
+	assert all(0 < x['age_seconds'] < 86400 and x['overdue_seconds'] == 0 for x in lists), lists
+	left = {x['use']: x['days_left'] for x in member['certificates']}
+	assert 700 < left['sts.certificates[0]'] < 731 and left['trust.roots[0]'] > 3000, left
+	assert f"certificates: {member['certificates_count']}; the first to end:" in world.ctl('cluster')
 
 
 # ---- how long a card is good

@@ -204,14 +204,14 @@ members_are_seen_by_their_heartbeat(void **state)
 	char now[40];
 	size_t n;
 
-	pg_file(pg, "schema/001-config.sql");
-	pg_file(pg, "schema/006-member-journal.sql");
+	pg_schema(pg);
 	assert_ok(cluster_members(w->d, w->a, 60, &list, &n, &w->e), &w->e);
 	assert_int_equal(n, 0);
 	assert_ok(cluster_beat(w->d, w->a, &self, &w->e), &w->e);
 	self.journal_bytes = 5000000000;
 	self.journal_disk = 71;
 	self.journal_level = S("warn");
+	self.ends = S("{\"count\": 1}");
 	self.server = S("gw2");
 	self.zone = S("b");
 	assert_ok(cluster_beat(w->d, w->a, &self, &w->e), &w->e);
@@ -233,6 +233,8 @@ members_are_seen_by_their_heartbeat(void **state)
 	assert_int_equal(list[1].journal_bytes, 5000000000);
 	assert_int_equal(list[1].journal_disk, 71);
 	assert_slice("warn", list[1].journal_level);
+	assert_slice("{\"count\": 1}", list[1].ends);
+	assert_null(list[0].ends.p);
 	assert_int_equal(list[0].journal_bytes, -1);
 	assert_null(list[0].journal_level.p);
 	pg_value(pg, "SELECT extract(epoch FROM now())::bigint", now, sizeof now);

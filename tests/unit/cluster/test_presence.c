@@ -20,6 +20,7 @@ struct world {
 	char state[40];
 	struct conf_file file;
 	struct cluster_presence *p;
+	atomic_int signatures;		/* as counted; 0: nobody counts */
 	atomic_int card, journal;	/* what it is told to write */
 	struct err e;
 };
@@ -65,11 +66,20 @@ tear_down(void **state)
 	return 0;
 }
 
+static void
+on_beat(void *ctx, struct cluster_program *self)
+{
+	struct world *w = ctx;
+
+	self->signatures_sha1 = w->signatures;
+	self->signatures_sha2 = 10 * w->signatures;
+}
+
 static bool
 appears(struct world *w, const char *program, bool keeps_copy)
 {
 	struct cluster_presence_conf conf = { .db = w->d, .file = &w->file, .program = program, .keeps_copy = keeps_copy,
-		.on_formats = on_formats, .ctx = w };
+		.on_formats = on_formats, .on_beat = w->signatures > 0 ? on_beat : NULL, .ctx = w };
 
 	err_clear(&w->e);
 	w->p = cluster_appear(&conf, &w->e);
@@ -168,6 +178,27 @@ a_refusal_says_who_is_in_the_way_and_what_to_do(void **state)
 }
 
 /* ---- in the database */
+
+static void
+what_a_program_counts_is_told_with_every_heartbeat(void **state)
+{
+	struct world *w = *state;
+	struct cluster_program *all;
+	size_t n;
+
+	assert_true(appears(w, "housekeeper", false));
+	vanishes(w);
+	w->signatures = 3;
+	assert_true(appears(w, "proxy-1", false));
+	assert_ok(cluster_programs(w->d, w->a, &all, &n, &w->e), &w->e);
+	assert_int_equal(n, 2);
+	assert_int_equal(all[0].signatures_sha1, -1);
+	assert_int_equal(all[0].signatures_sha2, -1);
+	assert_int_equal(all[1].signatures_sha1, 3);
+	assert_int_equal(all[1].signatures_sha2, 30);
+	atomic_store(&w->signatures, 4);
+	pg_eventually(count("SELECT signatures_sha2 FROM member_program WHERE program = 'proxy-1'") == 40);
+}
 
 static void
 alone_it_writes_its_own_format_and_shows_itself(void **state)
@@ -441,6 +472,7 @@ main(void)
 		T(who_may_work_beside_whom),
 		T(a_refusal_says_who_is_in_the_way_and_what_to_do),
 		T(alone_it_writes_its_own_format_and_shows_itself),
+		T(what_a_program_counts_is_told_with_every_heartbeat),
 		T(it_writes_the_format_before_until_the_last_one_reads_its_own),
 		T(who_has_not_been_seen_for_a_day_counts_no_more),
 		T(beside_one_that_is_too_far_it_does_not_start),

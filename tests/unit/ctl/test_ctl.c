@@ -267,8 +267,9 @@ servers_are_listed_with_their_state(void **state)
 	assert_null(strstr(w->out, "gw3"));
 	assert_exit(0, run(w, "cluster", "--json", NULL));
 	assert_said(w->out, "[{\"server\": \"gw1\", \"zone\": \"a\", \"version\": \"0.1.0\", \"up\": true, ");
-	assert_said(w->out, "\"journal_bytes\": null, \"journal_disk_percent\": null, \"journal_level\": null},\n");
-	assert_said(w->out, "\"journal_bytes\": 12345678, \"journal_disk_percent\": 96, \"journal_level\": \"stop\"}]\n");
+	assert_said(w->out, "\"journal_bytes\": null, \"journal_disk_percent\": null, \"journal_level\": null, \"revocation_lists\": null, \"certificates\": null, "
+	    "\"certificates_count\": null},\n");
+	assert_said(w->out, "\"journal_bytes\": 12345678, \"journal_disk_percent\": 96, \"journal_level\": \"stop\", \"revocation_lists\": null, ");
 	assert_said(w->out, ",\n {\"server\": \"gw2\", \"zone\": null, \"version\": \"0.1.0\", \"up\": false, ");
 	assert_said(w->out, "\"programs\": [], \"journal_bytes\": null, ");
 }
@@ -300,9 +301,51 @@ programs_are_listed_with_what_they_read_write_and_use(void **state)
 	assert_exit(0, run(w, "cluster", "--json", NULL));
 	assert_said(w->out, "\"programs\": [\n  {\"program\": \"card-1\", \"version\": \"0.1.0\", \"up\": true, \"pid\": 77, ");
 	assert_said(w->out, "\"revision\": 7, \"refused\": 8, \"problem\": \"clients[0].id: given twice \\u001b[1m\", "
-	    "\"card_format\": 2, \"card_written\": 1, \"journal_format\": 2, \"journal_written\": 2, \"config_format\": 1},\n  {");
+	    "\"card_format\": 2, \"card_written\": 1, \"journal_format\": 2, \"journal_written\": 2, \"config_format\": 1, \"signatures_sha1\": null, \"signatures_sha2\": null},\n  {");
+	pg_exec(pg, "UPDATE member_program SET signatures_sha1 = 12, signatures_sha2 = 345 WHERE program = 'card-1'");
+	assert_exit(0, run(w, "cluster", NULL));
+	assert_said(w->out, ", writes card 1 journal 2, card signatures 12 SHA-1 345 SHA-2\n        configuration 8 is NOT USED");
+	assert_exit(0, run(w, "cluster", "--json", NULL));
+	assert_said(w->out, "\"signatures_sha1\": 12, \"signatures_sha2\": 345},\n  {");
 	assert_said(w->out, "\"uptime\": 26");	/* 262800 or so */
 	assert_exit(2, run(w, "cluster", "gw1", NULL));
+}
+
+/* By the clock of whoever asks; so far away that the seconds of the test do not count. */
+static void
+lists_that_are_late_and_certificates_that_end_are_shown(void **state)
+{
+	struct world *w = *state;
+
+	pg_exec(pg, "INSERT INTO member VALUES ('gw1', 'a', '0.1.0', now(), now(), 7, 0.5, 2, 2, 1); UPDATE member SET ends = "
+	    "jsonb_build_object('count', 14, 'lists', jsonb_build_array("
+	    "jsonb_build_object('url', 'http://a/', 'updated', extract(epoch FROM now())::bigint - 18010, 'next', extract(epoch FROM now())::bigint + 9000), "
+	    "jsonb_build_object('url', 'http://b/\x1b[1m', 'updated', extract(epoch FROM now())::bigint - 400000, 'next', extract(epoch FROM now())::bigint - 10810), "
+	    "jsonb_build_object('url', 'http://c/', 'updated', NULL, 'next', NULL)), 'certificates', jsonb_build_array("
+	    "jsonb_build_object('use', 'services[0].cert_file', 'subject', '', 'ends', NULL), "
+	    "jsonb_build_object('use', 'trust.roots[0]', 'subject', 'Rod-CA', 'ends', extract(epoch FROM now())::bigint - 90000), "
+	    "jsonb_build_object('use', 'sts.certificates[0]', 'subject', 'STS', 'ends', extract(epoch FROM now())::bigint + 12 * 86400 + 600), "
+	    "jsonb_build_object('use', 'sts.certificates[1]', 'subject', 'STS', 'ends', extract(epoch FROM now())::bigint + 400 * 86400)))");
+	assert_exit(0, run(w, "cluster", NULL));
+	assert_said(w->out, "\n    list http://a/ is 5 h old\n    list http://b/?[1m is 4 d old, OVERDUE for 3 h\n    list http://c/ IS NOT THERE\n"
+	    "    certificates: 14; the first to end:\n        services[0].cert_file CANNOT BE READ\n        trust.roots[0] (Rod-CA) HAS "
+	    "ENDED 2 days ago\n        sts.certificates[0] (STS) ENDS: 12 days left\n");
+	assert_null(strstr(w->out, "sts.certificates[1]"));
+	assert_exit(0, run(w, "cluster", "--json", NULL));
+	assert_said(w->out, "\"overdue_seconds\": 0}, {\"url\": \"http://b/\\u001B[1m\"");
+	assert_said(w->out, "\"age_seconds\": null, \"overdue_seconds\": null}], \"certificates\": [{");
+	assert_said(w->out, "\"days_left\": null}, {");
+	assert_said(w->out, "\"days_left\": -2}, {");
+	assert_said(w->out, "\"days_left\": 12}, {");
+	assert_said(w->out, "}], \"certificates_count\": 14}]\n");
+	/* the first one is told though it is far away */
+	pg_exec(pg, "UPDATE member SET ends = jsonb_set(ends, '{certificates}', jsonb_build_array(ends->'certificates'->3))");
+	assert_exit(0, run(w, "cluster", NULL));
+	assert_said(w->out, "    certificates: 14; the first to end:\n        sts.certificates[1] (STS) ");
+	/* another version's, which we do not understand */
+	pg_exec(pg, "UPDATE member SET ends = '[1]'");
+	assert_exit(0, run(w, "cluster", "--json", NULL));
+	assert_said(w->out, "\"revocation_lists\": null, \"certificates\": null, \"certificates_count\": 0}]\n");
 }
 
 static void
@@ -439,6 +482,7 @@ main(void)
 		T(a_database_without_room_is_told),
 		T(servers_are_listed_with_their_state),
 		T(programs_are_listed_with_what_they_read_write_and_use),
+		T(lists_that_are_late_and_certificates_that_end_are_shown),
 		T(a_server_that_is_gone_can_be_forgotten),
 		T(the_log_tells_who_uses_a_revision_and_who_does_not),
 		T(what_a_server_could_not_read_is_not_published),

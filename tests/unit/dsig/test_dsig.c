@@ -151,6 +151,26 @@ a_signature_that_does_not_fit_is_not_attached(void **state)
 }
 
 static void
+signatures_that_are_found_good_are_counted_by_their_hash(void **state)
+{
+	static struct dsig_counts counts;
+	struct err e = { 0 };
+	struct slice card;
+	struct dsig_verified got;
+
+	dsig_count_in(&counts);
+	for (int hash = DSIG_SHA1; hash <= DSIG_SHA512; hash++) {
+		assert_ok(dsig_sign(*state, S(CARD), hash, ours.key, ours.cert, &card, &e), &e);
+		assert_ok(verify_with(*state, card, ours.cert, &got, &e), &e);
+		assert_err(ERR_SIGNATURE, verify_with(*state, card, stranger.cert, &got, &e), &e);
+	}
+	/* signing verifies, too */
+	assert_int_equal(atomic_load(&counts.sha1), 2);
+	assert_int_equal(atomic_load(&counts.sha2), 6);
+	dsig_count_in(NULL);
+}
+
+static void
 only_an_unsigned_card_is_prepared(void **state)
 {
 	struct err e = { 0 };
@@ -322,6 +342,7 @@ main(void)
 		UNIT_ARENA_TEST(real_octets_to_sign_are_made_again),
 		UNIT_ARENA_TEST(a_card_signed_here_verifies_with_its_key_alone),
 		UNIT_ARENA_TEST(a_signature_that_does_not_fit_is_not_attached),
+		UNIT_ARENA_TEST(signatures_that_are_found_good_are_counted_by_their_hash),
 		UNIT_ARENA_TEST(only_an_unsigned_card_is_prepared),
 		UNIT_ARENA_TEST(the_claimed_certificate_is_what_the_card_shows),
 		UNIT_ARENA_TEST(others_accept_what_we_sign),

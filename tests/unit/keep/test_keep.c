@@ -205,6 +205,19 @@ a_disk_that_fills_is_told_with_the_heartbeat(void **state)
 }
 
 static void
+the_age_of_lists_and_the_end_of_certificates_is_told_with_the_heartbeat(void **state)
+{
+	struct world *w = *state;
+
+	publish(w, 0);
+	start(w);
+	assert_soon("SELECT count(*) FROM member WHERE ends->'lists'->0->>'url' LIKE '%/one' AND (ends->'lists'->0->>'next')::bigint > "
+	    "(ends->'lists'->0->>'updated')::bigint AND ends->'certificates'->0->>'use' = 'trust.roots[0]' AND "
+	    "ends->'certificates'->0->>'subject' = 'CA' AND (ends->>'count')::int = 1", 1);
+	assert_stops(w);
+}
+
+static void
 old_months_are_dropped_when_the_configuration_says_so(void **state)
 {
 	struct world *w = *state;
@@ -299,6 +312,7 @@ main(void)
 		T(events_lists_and_heartbeat_go_where_they_belong),
 		T(what_was_written_last_is_sent_before_it_ends),
 		T(a_disk_that_fills_is_told_with_the_heartbeat),
+		T(the_age_of_lists_and_the_end_of_certificates_is_told_with_the_heartbeat),
 		T(old_months_are_dropped_when_the_configuration_says_so),
 		T(without_a_database_lists_are_still_fetched),
 		T(a_list_server_that_says_nothing_holds_nobody_up),
