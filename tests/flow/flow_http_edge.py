@@ -512,16 +512,15 @@ def fcgi(w, body, length=None, begin=None, more=(), stdin=None, params=None):
 	return out + (stdin if stdin is not None else record(5, body) + record(5))
 
 
-def to_worker(w, octets, shut=True):
-	"""What a worker answers to these octets on its socket."""
+def to_worker(w, octets):
+	"""What a worker answers to these octets on its socket, at whose end it closes."""
 	out = b''
 	with socket.socket(socket.AF_UNIX) as s:
-		s.settimeout(3)
+		s.settimeout(30)
 		with contextlib.suppress(OSError):
 			s.connect(os.path.join(w.folder, 's1', 'run', 'proxy-1.sock'))
 			s.sendall(octets)
-			if shut:
-				s.shutdown(socket.SHUT_WR)
+			s.shutdown(socket.SHUT_WR)
 			while part := s.recv(65536):
 				out += part
 	return out
