@@ -18,7 +18,7 @@ struct err {
 	int line;
 	const char *file;
 	char detail[256];	/* for our log only */
-	char said[256];		/* told to the caller behind the kind's text; see err_say */
+	char said[512];		/* told to the caller behind the kind's text; see err_say */
 };
 
 /* Always -1, so that `return err_set(...)` reads well. Keeps the first failure. */

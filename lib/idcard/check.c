@@ -110,10 +110,10 @@ idcard_check_order(const struct idcard *c, struct err *e)
 		{ has_given_name, "medcom:UserGivenName" },
 		{ has_surname, "medcom:UserSurName" },
 		{ has_role, "medcom:UserRole" },
-		{ has_no_bad_cpr, "medcom:UserCivilRegistrationNumber" },
+		{ has_no_bad_cpr, "medcom:UserCivilRegistrationNumber (ddmmyynnnn)" },
 		{ has_system, "medcom:ITSystemName" },
 		{ has_care_provider, "medcom:CareProviderID" },
-		{ has_care_provider_format, "medcom:CareProviderID/@NameFormat" },
+		{ has_care_provider_format, "medcom:CareProviderID/@NameFormat (medcom:cvrnumber, medcom:ynumber, ...)" },
 		{ has_care_provider_name, "medcom:CareProviderName" },
 	};
 	struct buf missing;

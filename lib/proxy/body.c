@@ -10,8 +10,10 @@ proxy_watch_body(struct flow *f)
 	if (!f->service->check_body)
 		return 0;
 	/* where the root part of a multipart ends is not looked for */
-	if (f->parts != NULL)
-		return err_set(&c->err, ERR_CONTENT_TYPE, "multipart for a service set to check_body");
+	if (f->parts != NULL) {
+		err_set(&c->err, ERR_CONTENT_TYPE, "multipart for a service set to check_body");
+		return err_say(&c->err, "%s", c->conf->danish ? "Denne service tager kun imod text/xml." : "This service takes text/xml only.");
+	}
 	f->watch = soap_watch_new(c->arena);
 	if (f->watch == NULL)
 		return err_set(&c->err, ERR_MEMORY, "body check");

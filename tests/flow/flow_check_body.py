@@ -37,6 +37,15 @@ def a_broken_body_is_refused(world, old, new):
 		assert not complete_since(world, before)
 
 
+def a_multipart_is_told_that_this_service_takes_none(world):
+	lars = world.user()
+	world.order_and_sign(lars)
+	with checked(world) as url, world.nothing_forwarded():
+		message = b'--b\r\nContent-Type: application/xop+xml; type="text/xml"\r\n\r\n' + world.proxy_request(lars, url) + b'\r\n--b--\r\n'
+		world.refused(world.post_proxy(message, headers={'Content-Type': 'multipart/related; type="application/xop+xml"; boundary=b'}), SYNTAX,
+		    'This service takes text/xml only')
+
+
 def a_long_broken_body_is_refused_before_its_end_is_sent(world):
 	lars = world.user()
 	world.order_and_sign(lars)

@@ -362,12 +362,12 @@ an_order_says_everything_that_it_lacks(void **state)
 	c = (struct idcard){ 0 };
 	assert_err(ERR_CARD_DATA, idcard_check_order(&c, &e), &e);
 	assert_string_equal(e.said, "sosi:IDCardType (user, system), sosi:AuthenticationLevel (user: 1, 4; system: 3), "
-	    "medcom:ITSystemName, medcom:CareProviderID, medcom:CareProviderID/@NameFormat, medcom:CareProviderName");
+	    "medcom:ITSystemName, medcom:CareProviderID, medcom:CareProviderID/@NameFormat (medcom:cvrnumber, medcom:ynumber, ...), medcom:CareProviderName");
 	c.type = S("user");
 	c.level = 4;
 	assert_err(ERR_CARD_DATA, idcard_check_order(&c, &e), &e);
 	assert_string_equal(e.said, "medcom:UserGivenName, medcom:UserSurName, medcom:UserRole, medcom:ITSystemName, "
-	    "medcom:CareProviderID, medcom:CareProviderID/@NameFormat, medcom:CareProviderName");
+	    "medcom:CareProviderID, medcom:CareProviderID/@NameFormat (medcom:cvrnumber, medcom:ynumber, ...), medcom:CareProviderName");
 
 	static const struct {
 		const char *type;
