@@ -12,6 +12,15 @@ export const concat = parts => {
 
 export const equal = (a, b) => a.length === b.length && a.every((octet, i) => octet === b[i]);
 
+/* What use(secret) gives; the secret is wiped then. */
+export const withSecret = async (secret, use) => {
+	try {
+		return await use(secret);
+	} finally {
+		secret.fill(0);
+	}
+};
+
 export const utf8 = text => new TextEncoder().encode(text);
 
 export const fromBase64 = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));

@@ -6,9 +6,9 @@ import forge from 'node-forge/lib/forge.js';
 import 'node-forge/lib/des.js';
 import 'node-forge/lib/rc2.js';
 import { algorithm, integer, members, octets, oid } from './asn1.js';
-import { concat } from './bytes.js';
+import { concat, withSecret } from './bytes.js';
 import { hmacOf, pbkdf2, pkcs12Key, PURPOSE_IV, PURPOSE_KEY } from './kdf.js';
-import { bmpForms, utf8Forms } from './password.js';
+import { bmpForms, firstThatFits, utf8Forms } from './password.js';
 import { Refusal } from './refusal.js';
 
 const PBES2 = '1.2.840.113549.1.5.13';
@@ -19,13 +19,14 @@ const PBKDF2 = '1.2.840.113549.1.5.12';
 const read32 = (octets, at) => octets[at] << 24 | octets[at + 1] << 16 | octets[at + 2] << 8 | octets[at + 3];
 
 const tripleDes = (key, iv, data) => {
-	/* two keys: the first comes again as the third */
-	const whole = key.length === 16 ? concat([key, key.subarray(0, 8)]) : key;
+	/* of two keys, the first comes again as the third */
+	const whole = concat([key, key.subarray(0, 24 - key.length)]);
 	let block;
 	const des = new forge.des.Algorithm('3DES-ECB', function ({ cipher }) {
 		block = cipher;
 	});
 	des.initialize({ key: whole });
+	whole.fill(0);
 	const plain = new Uint8Array(data.length);
 	const view = new DataView(plain.buffer);
 	const out = [0, 0];
@@ -91,16 +92,10 @@ const decryptOld = async ({ length, decrypt }, parameters, data, password) => {
 	const [saltNode, roundsNode] = members(parameters);
 	const salt = octets(saltNode);
 	const rounds = integer(roundsNode);
-	for (const form of bmpForms(password)) {
-		const key = await pkcs12Key('SHA-1', PURPOSE_KEY, form, salt, rounds, length);
+	return firstThatFits(bmpForms(password), async form => {
 		const iv = await pkcs12Key('SHA-1', PURPOSE_IV, form, salt, rounds, 8);
-		const plain = decrypt(key, iv, data);
-		key.fill(0);
-		form.fill(0);
-		if (plain)
-			return plain;
-	}
-	return null;
+		return withSecret(await pkcs12Key('SHA-1', PURPOSE_KEY, form, salt, rounds, length), key => decrypt(key, iv, data));
+	});
 };
 
 /* The parameters of PBKDF2 (RFC 8018, A.2). */
@@ -122,15 +117,8 @@ const decryptPbes2 = async (parameters, data, password) => {
 	if (!cipher)
 		throw new Refusal('unsupported');
 	const iv = octets(ivNode);
-	for (const form of utf8Forms(password)) {
-		const key = await pbkdf2(hash, form, salt, rounds, cipher.length);
-		const plain = await cipher.decrypt(key, iv, data);
-		key.fill(0);
-		form.fill(0);
-		if (plain)
-			return plain;
-	}
-	return null;
+	return firstThatFits(utf8Forms(password), async form =>
+		withSecret(await pbkdf2(hash, form, salt, rounds, cipher.length), key => cipher.decrypt(key, iv, data)));
 };
 
 /* The plain octets, which the caller wipes; null: not with this password. */

@@ -8,7 +8,7 @@
 import { hmac } from '@noble/hashes/hmac.js';
 import { sha1 } from '@noble/hashes/legacy.js';
 import { sha224, sha256, sha384, sha512 } from '@noble/hashes/sha2.js';
-import { concat } from './bytes.js';
+import { concat, withSecret } from './bytes.js';
 import { Refusal } from './refusal.js';
 
 const SLICE_MS = 30;
@@ -109,16 +109,19 @@ export const pkcs12Key = async (hashName, purpose, password, salt, rounds, lengt
 	const hash = HASHES[hashName];
 	const block = hash.blockLen;
 	const diversifier = new Uint8Array(block).fill(purpose);
-	const input = concat([fillBlocks(salt, block), fillBlocks(password, block)]);
+	const repeated = await withSecret(fillBlocks(password, block), filled => concat([diversifier, fillBlocks(salt, block), filled]));
 	const key = new Uint8Array(length);
-	for (let at = 0; at < length; at += hash.outputLen) {
-		const value = await repeatedHash(hash, concat([diversifier, input]), rounds);
-		key.set(value.subarray(0, length - at), at);
-		const addend = fillBlocks(value, block).subarray(0, block);
-		for (let i = 0; i < input.length; i += block)
-			addOneMore(input.subarray(i, i + block), addend);
-	}
-	input.fill(0);
+	await withSecret(repeated, async first => {
+		for (let at = 0; at < length; at += hash.outputLen) {
+			const value = await repeatedHash(hash, first, rounds);
+			key.set(value.subarray(0, length - at), at);
+			const addend = fillBlocks(value, block).subarray(0, block);
+			value.fill(0);
+			for (let i = block; i < first.length; i += block)
+				addOneMore(first.subarray(i, i + block), addend);
+			addend.fill(0);
+		}
+	});
 	return key;
 };
 

@@ -6,9 +6,9 @@
  */
 import { algorithm, encoded, integer, isContext, members, octets, oid, parse } from './asn1.js';
 import { decrypt, readPbkdf2 } from './ciphers.js';
-import { equal } from './bytes.js';
+import { equal, withSecret } from './bytes.js';
 import { hashOf, hmacOf, mac, pbkdf2, pkcs12Key, PURPOSE_MAC } from './kdf.js';
-import { bmpForms, readings, utf8Forms } from './password.js';
+import { bmpForms, firstThatFits, readings, utf8Forms } from './password.js';
 import { Refusal } from './refusal.js';
 
 const DATA = '1.2.840.113549.1.7.1';
@@ -37,32 +37,28 @@ const contentInfo = node => {
 
 /* ---- MAC */
 
-const macKeys = async function * (macAlgorithm, salt, rounds, password) {
+/* { hash, forms, derive }: how a password becomes the key of the MAC */
+const macKeys = (macAlgorithm, salt, rounds) => {
 	if (macAlgorithm.id !== PBMAC1) {
 		const hash = hashOf(macAlgorithm.id);
-		for (const form of bmpForms(password))
-			yield { hash, key: await pkcs12Key(hash, PURPOSE_MAC, form, salt, rounds, HASH_LENGTHS[hash]) };
-		return;
+		return { hash, forms: bmpForms, derive: form => pkcs12Key(hash, PURPOSE_MAC, form, salt, rounds, HASH_LENGTHS[hash]) };
 	}
 	/* RFC 9579 */
 	const [derivation, scheme] = members(macAlgorithm.parameters);
 	const hash = hmacOf(algorithm(scheme).id);
 	const from = readPbkdf2(derivation);
-	for (const form of utf8Forms(password))
-		yield { hash, key: await pbkdf2(from.hash, form, from.salt, from.rounds, from.length ?? HASH_LENGTHS[hash]) };
+	return { hash, forms: utf8Forms, derive: form => pbkdf2(from.hash, form, from.salt, from.rounds, from.length ?? HASH_LENGTHS[hash]) };
 };
 
 /* The reading of the password with which the MAC is right. */
 const checkMac = async (node, content, typed) => {
 	const [digestInfo, saltNode, roundsNode] = members(node);
 	const [algorithmNode, digest] = members(digestInfo);
-	const macAlgorithm = algorithm(algorithmNode);
-	const rounds = roundsNode ? integer(roundsNode) : 1;
+	const { hash, forms, derive } = macKeys(algorithm(algorithmNode), octets(saltNode), roundsNode ? integer(roundsNode) : 1);
+	const fits = key => equal(mac(hash, key, content), octets(digest));
 	for (const password of readings(typed)) {
-		for await (const { hash, key } of macKeys(macAlgorithm, octets(saltNode), rounds, password)) {
-			if (equal(mac(hash, key, content), octets(digest)))
-				return password;
-		}
+		if (await firstThatFits(forms(password), async form => withSecret(await derive(form), fits)))
+			return password;
 	}
 	throw wrongPassword();
 };
@@ -116,7 +112,7 @@ class Opening {
 		case CERTIFICATE_BAG: {
 			const [kind, certificate] = members(explicit(content));
 			if (oid(kind) === X509)
-				this.certificates.push(octets(explicit(certificate)));
+				this.certificates.push(Uint8Array.from(octets(explicit(certificate))));
 			break;
 		}
 		case CONTENTS_BAG:
@@ -132,14 +128,8 @@ class Opening {
 			throw new Refusal('unsupported');
 		const [, encryptedContent] = members(content);
 		const [, algorithmNode, data] = members(encryptedContent);
-		const plain = await this.decrypt(algorithmNode, octets(data));
-		try {
-			await this.contents(plain, true);
-		} finally {
-			/* certificates are views into it, so only what could be a key goes: keys were copied */
-			if (this.certificates.length === 0)
-				plain.fill(0);
-		}
+		/* what is taken from it is copied */
+		await withSecret(await this.decrypt(algorithmNode, octets(data)), plain => this.contents(plain, true));
 	}
 }
 

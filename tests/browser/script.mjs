@@ -513,6 +513,79 @@ test('the octets of the key are wiped and the key cannot be exported', async t =
 	}
 });
 
+/* Keeps every buffer that scripts make from here on, and what WebCrypto and TextEncoder hand out. */
+const keepBuffers = () => {
+	const kept = window.buffers = [];
+	const keep = value => {
+		kept.push(value instanceof ArrayBuffer ? value : value.buffer);
+		return value;
+	};
+	for (const name of ['ArrayBuffer', 'Uint8Array', 'Int32Array', 'Uint32Array'])
+		window[name] = new Proxy(window[name], { construct: (...args) => keep(Reflect.construct(...args)) });
+	const encode = TextEncoder.prototype.encode;
+	TextEncoder.prototype.encode = function (text) {
+		return keep(encode.call(this, text));
+	};
+	window.derived = [];
+	for (const name of crypto.subtle ? ['decrypt', 'deriveBits'] : []) {
+		const original = crypto.subtle[name].bind(crypto.subtle);
+		crypto.subtle[name] = async (...args) => {
+			const result = keep(await original(...args));
+			if (name === 'deriveBits')
+				window.derived.push(result);
+			return result;
+		};
+	}
+	/* stop before the page is left */
+	HTMLFormElement.prototype.submit = () => {
+		window.submitted = true;
+	};
+};
+
+/* Which of these octets (strings of hex) stand in a buffer that the page has made. */
+const foundInBuffers = (page, wanted) => page.evaluate(secrets => {
+	const hex = octets => [...octets].map(octet => octet.toString(16).padStart(2, '0')).join('');
+	const texts = [...new Set(window.buffers)].filter(buffer => buffer.byteLength < 1 << 20).map(buffer => hex(new Uint8Array(buffer)));
+	return Object.keys(secrets).filter(name => secrets[name].some(secret => texts.some(text => text.includes(secret))));
+}, wanted);
+
+const secretsOf = ({ password }, keys) => {
+	const utf16 = Buffer.from(password, 'utf16le').swap16();
+	return {
+		password: [Buffer.from(password), Buffer.from(password, 'latin1'), utf16].map(octets => octets.toString('hex')),
+		key: keys.map(number => number.subarray(1, 17).toString('hex')),
+	};
+};
+
+for (const name of ['OpenSSL 3', 'OpenSSL 3DES', 'OpenSSL 3DES with two keys', 'OpenSSL RC2-128', 'OpenSSL 3DES without a MAC', 'Danish password, OpenSSL 3 -legacy',
+	'Danish password, OpenSSL without a MAC', 'PBMAC1', 'NSS/Firefox, BER with indefinite lengths', 'Java keytool', 'Java keytool, two people in one file']) {
+	test(`of password and key no octet is left in the page's memory: ${name}`, async t => {
+		const row = keyFile(name);
+		const secrets = secretsOf(row, secretNumbers(world('moces.key')));
+		const context = await t.profile();
+		await context.addInitScript(keepBuffers);
+		const page = await context.newPage();
+		await page.goto(fixture.add());
+		await inState(page, 'ready');
+		await signWith(page, { ...row, password: `${row.password}x` });
+		await refusedWith(page, 'wrong-password');
+		assert.deepEqual(await foundInBuffers(page, secrets), [], 'after a wrong password');
+		await signWith(page, row);
+		if (row.cert.includes(' ')) {
+			await inState(page, 'choose');
+			await press(page);
+		}
+		await page.waitForFunction(() => window.submitted);
+		assert.deepEqual(await foundInBuffers(page, secrets), []);
+		assert(await page.evaluate(() => window.derived.every(buffer => new Uint8Array(buffer).every(octet => octet === 0))), 'a derived key');
+		/* and the search finds what is there */
+		await page.evaluate(hex => {
+			Uint8Array.from(hex.match(/../g), octet => parseInt(octet, 16));
+		}, `00${secrets.key[0]}`);
+		assert.deepEqual(await foundInBuffers(page, secrets), ['key']);
+	});
+}
+
 /* ---- browsers, people */
 
 test('without a secure context the page says what is wrong', async t => {
