@@ -166,6 +166,34 @@ def an_organisation_with_session_ids_signs_in_the_browser_too(world):
 	assert ('sign-answer', 'ok', '') in [(o, s, r or '') for o, s, r in events(world, lars, 2)]
 
 
+def the_links_host_is_the_configured_one_whatever_the_caller_names(world):
+	"""Behind a proxy the browser knows the gateway by another name: that one alone is in the link, and may post the answer."""
+	base = 'https://sign.example.dk:8443'
+
+	def change(document):
+		document['browser_base'] = base
+
+	lars = world.user()
+	named = {'Host': 'evil.example', 'X-Forwarded-Host': 'evil.example', 'Forwarded': 'host=evil.example'}
+	with world.configured(change):
+		ordered = world.post_service(client.order_card(lars), headers=named).parse()
+		assert ordered.browser_url.startswith(base + browser.START + '?id='), ordered.browser_url
+		b = visitor(world)
+		page = shown(b.open(ordered.browser_url, headers={'X-Forwarded-Host': 'evil.example'}))
+		assert 'evil.example' not in page.text
+		says(b.sign(page, world.certs, headers={'Origin': 'https://evil.example'}), 403, 'The answer came from another site')
+		says(b.sign(page, world.certs, headers={'Origin': base}), 200, DONE)
+
+
+def without_a_host_for_it_no_link_is_given(world):
+	def change(document):
+		document['browser_base'] = None
+
+	with world.configured(change):
+		ordered = order(world, world.user())
+	assert ordered.digest and not ordered.browser_url
+
+
 def the_link_of_a_refused_call_works_too(world):
 	lars = world.user()
 	refused = world.refused(world.post_proxy(world.proxy_request(lars)), NO_CARD)

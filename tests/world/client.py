@@ -522,8 +522,10 @@ class Http:
         return self.tls.wrap_socket(s, server_hostname=self.host) if self.tls else s
 
     def head(self, method, path, length, action, headers, chunked, expect, keep):
-        lines = [f'{method} {self.prefix}{path} HTTP/1.1', f'Host: {self.host}:{self.port}']
+        lines = [f'{method} {self.prefix}{path} HTTP/1.1']
         given = {k.lower() for k in headers}
+        if 'host' not in given:
+            lines.append(f'Host: {self.host}:{self.port}')
         if 'content-type' not in given and method == 'POST':
             lines.append('Content-Type: text/xml; charset=utf-8')
         if action is not None:
