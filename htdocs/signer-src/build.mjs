@@ -7,6 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { text as sha1Steps } from './sha1-steps.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const [modules, out] = process.argv.slice(2).map(path => resolve(path));
@@ -21,6 +22,14 @@ const withoutForgeUtil = {
 	},
 };
 
+const withSha1Steps = {
+	name: 'sha1-steps',
+	setup({ onResolve, onLoad }) {
+		onResolve({ filter: /^\.\/sha1-steps\.js$/ }, () => ({ path: 'sha1-steps.js', namespace: 'made' }));
+		onLoad({ filter: /.*/, namespace: 'made' }, () => ({ contents: sha1Steps }));
+	},
+};
+
 const result = await esbuild.build({
 	entryPoints: [join(here, 'main.js')],
 	absWorkingDir: here,
@@ -32,7 +41,7 @@ const result = await esbuild.build({
 	charset: 'utf8',
 	legalComments: 'none',
 	banner: { js: '/*! SOSI-GW, Apache-2.0. Sources: signer-src. Bundled libraries and their licences: signer-licences.txt */' },
-	plugins: [withoutForgeUtil],
+	plugins: [withoutForgeUtil, withSha1Steps],
 	metafile: true,
 	write: false,
 });

@@ -332,7 +332,10 @@ test('the page is not shown in a frame', async t => {
 	t.allowReports = /frame-ancestors/;
 	const site = await elsewhere(`<iframe src="${url}"></iframe>`);
 	const page = await t.open(site.url);
-	await page.waitForTimeout(1000);
+	const { watch } = page.context();
+	for (let i = 0; i < 100 && !watch.console.some(text => /frame-ancestors/.test(text)); i++)
+		await page.waitForTimeout(100);
+	assert(watch.console.some(text => /frame-ancestors/.test(text)), 'the browser says that the policy forbids it');
 	assert.equal(await page.frames().at(-1).locator('#sign').count(), 0);
 	site.stop();
 });
