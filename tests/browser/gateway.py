@@ -67,10 +67,11 @@ class Gateway:
 		return before
 
 	def log_in(self, user, url):
-		"""What the provider, asked by that link, has the browser post when this user has logged in."""
+		"""What the provider, asked by that link, has the browser post when this user has logged in; encrypted, as OIOSAML has it."""
 		asked = flow_idp.Asked(url)
 		return {'acs': asked.acs, 'RelayState': asked.relay,
-		    'SAMLResponse': flow_idp.answer_to(self.world, asked, self.people[user], listed='xsd xs xsi')}
+		    'SAMLResponse': flow_idp.answer_to(self.world, asked, self.people[user], listed='xsd xs xsi',
+		        after=flow_idp.encrypted(self.world))}
 
 
 def serve(folder):
