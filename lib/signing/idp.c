@@ -68,36 +68,57 @@ load_decryption_keys(const struct signing *s, struct arena *a, const struct conf
 	return *n > 0 ? 0 : err_set(e, failed.kind, "%s", failed.detail);
 }
 
-/* A token's session may have ended: it is opened anew the next time. */
-static void
-forget_tokens(const struct signing *s, const struct conf_idp *idp)
-{
-	for (size_t i = 0; i < idp->ndecryption_keys; i++) {
-		const struct pki_key_source from = signing_key_source(&idp->decryption_keys[i]);
-		if (from.pkcs11 != NULL)
-			pki_keys_forget(signing_keys(s), &from);
-	}
-}
+/* ctx of decrypt. */
+struct opener {
+	const struct signing *signing;
+	const struct conf_idp *used;	/* whose keys were; NULL: nobody's */
+};
 
-/* For saml_read; ctx is the struct signing. */
+/* For saml_read. */
 static int
-decrypt(const void *ctx, struct arena *a, const struct conf_idp *idp, const struct dsig_encrypted *x, struct slice *octets, struct err *e)
+decrypt(void *ctx, struct arena *a, const struct conf_idp *idp, const struct dsig_encrypted *x, struct slice *octets, struct err *e)
 {
-	const struct signing *s = ctx;
+	struct opener *o = ctx;
 	EVP_PKEY **keys = arena_alloc(a, idp->ndecryption_keys * sizeof *keys);
 	bool in_token;
 	size_t n;
 
 	if (keys == NULL)
 		return err_set(e, ERR_MEMORY, "decryption keys");
-	if (load_decryption_keys(s, a, idp, keys, &n, &in_token, e) < 0 || (in_token && pki_keys_take_token(signing_keys(s), e) < 0))
+	if (load_decryption_keys(o->signing, a, idp, keys, &n, &in_token, e) < 0 ||
+	    (in_token && pki_keys_take_token(signing_keys(o->signing), e) < 0))
 		return -1;
+	o->used = idp;
 	int rc = dsig_decrypt(a, x, keys, n, octets, e);
 	if (in_token)
-		pki_keys_give_token(signing_keys(s));
-	if (rc < 0)
-		forget_tokens(s, idp);
+		pki_keys_give_token(signing_keys(o->signing));
 	return rc;
+}
+
+/* The answer could not be used: a token's session may have ended, so it is opened anew the next time. Whatever the reason was, or
+ * the time that the next answer takes would tell it. */
+static void
+forget_tokens(const struct opener *o)
+{
+	for (size_t i = 0; o->used != NULL && i < o->used->ndecryption_keys; i++) {
+		const struct pki_key_source from = signing_key_source(&o->used->decryption_keys[i]);
+		if (from.pkcs11 != NULL)
+			pki_keys_forget(signing_keys(o->signing), &from);
+	}
+}
+
+static int
+read_login(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_organisation *o, struct slice posted,
+    struct slice answer, struct saml_login *login, struct err *e)
+{
+	struct opener opener = { .signing = s };
+	const struct saml_wanted wanted = { .idps = o->idps, .nidps = o->nidps, .acs = our_address(c, a),
+		.request = request_id(a, answer), .now = clock_now(), .skew = c->clock_skew, .decrypt = decrypt, .ctx = &opener };
+
+	if (saml_read(a, posted, &wanted, login, e) == 0)
+		return 0;
+	forget_tokens(&opener);
+	return -1;
 }
 
 int
@@ -192,15 +213,13 @@ int
 signing_idp_complete(const struct signing *s, const struct conf *c, struct arena *a, const struct conf_organisation *o,
     const struct cards_user *u, struct slice posted, struct slice answer, struct slice *id, struct err *e)
 {
-	const struct saml_wanted wanted = { .idps = o->idps, .nidps = o->nidps, .acs = our_address(c, a),
-		.request = request_id(a, answer), .now = clock_now(), .skew = c->clock_skew, .decrypt = decrypt, .ctx = s };
 	struct idcard *ordered, *got;
 	struct cards_order *order;
 	struct saml_login login;
 	struct pki_signer who;
 
 	if (cards_pending(s->cards, a, u, &order, e) < 0 || idcard_read(a, order->xml, &ordered, e) < 0 ||
-	    saml_read(a, posted, &wanted, &login, e) < 0)
+	    read_login(s, c, a, o, posted, answer, &login, e) < 0)
 		return -1;
 	/* before the STS is asked, when the provider itself says that it is somebody else */
 	if (login.cpr.n > 0 && person_of(ordered).p != NULL && !slice_eq(login.cpr, person_of(ordered)))

@@ -25,9 +25,9 @@ struct saml_wanted {
 	struct slice acs, request;	/* our address and the id of the request, as they must stand in it */
 	int64_t now, skew;		/* seconds; by how much its clock may differ from ours, at either end */
 	/* dsig_decrypt with the keys that we have for that provider */
-	int (*decrypt)(const void *ctx, struct arena *a, const struct conf_idp *idp, const struct dsig_encrypted *x, struct slice *octets,
+	int (*decrypt)(void *ctx, struct arena *a, const struct conf_idp *idp, const struct dsig_encrypted *x, struct slice *octets,
 	    struct err *e);
-	const void *ctx;
+	void *ctx;
 };
 struct saml_login {
 	const struct conf_idp *idp;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 static int
-decrypt(const void *ctx, struct arena *a, const struct conf_idp *idp, const struct dsig_encrypted *x, struct slice *octets, struct err *e)
+decrypt(void *ctx, struct arena *a, const struct conf_idp *idp, const struct dsig_encrypted *x, struct slice *octets, struct err *e)
 {
 	(void)ctx, (void)a, (void)idp, (void)e;
 	*octets = x->content;

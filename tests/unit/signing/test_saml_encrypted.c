@@ -29,7 +29,7 @@ file(struct arena *a, const char *name)
 }
 
 static int
-decrypt(const void *ctx, struct arena *a, const struct conf_idp *idp, const struct dsig_encrypted *x, struct slice *octets, struct err *err)
+decrypt(void *ctx, struct arena *a, const struct conf_idp *idp, const struct dsig_encrypted *x, struct slice *octets, struct err *err)
 {
 	assert_ptr_equal(ctx, keys);
 	decrypted++;
