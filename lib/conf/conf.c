@@ -236,7 +236,7 @@ read_decryption_keys(struct build *b, const struct at *idp, json_t *p, struct co
 	out->ndecryption_keys = 1;
 	if (json_array_size(list) == 0 || keys == NULL)
 		return;
-	if (json_array_size(list) > 2)
+	if (json_array_size(list) > CONF_DECRYPTION_KEYS_MOST)
 		problem(b->p, &at, "has more than two: the one that counts and, while it is replaced, the other");
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const struct at row = { &at, NULL, i };

@@ -49,6 +49,7 @@ struct conf_system_key {
 	const char *pkcs11;		/* "pkcs11:..." */
 	const char *password_file;	/* of a file that is encrypted, or the token's PIN; NULL: none */
 };
+#define CONF_DECRYPTION_KEYS_MOST 2
 /* Where users can log in instead of signing: an identity provider of the organisation's, OIOSAML. */
 struct conf_idp {
 	struct slice name;		/* as its users know it */

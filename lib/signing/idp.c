@@ -47,8 +47,8 @@ give_key(const struct signing *s, const struct conf_idp *idp)
 
 /* Those that can be had. One file that is broken does not keep out who has another's certificate; it stands in the log. */
 static int
-load_decryption_keys(const struct signing *s, struct arena *a, const struct conf_idp *idp, EVP_PKEY **keys, size_t *n, bool *in_token,
-    struct err *e)
+load_decryption_keys(const struct signing *s, struct arena *a, const struct conf_idp *idp, EVP_PKEY *keys[CONF_DECRYPTION_KEYS_MOST],
+    size_t *n, bool *in_token, struct err *e)
 {
 	struct err failed = { .kind = ERR_NONE };
 	X509 *cert;
@@ -79,12 +79,10 @@ static int
 decrypt(void *ctx, struct arena *a, const struct conf_idp *idp, const struct dsig_encrypted *x, struct slice *octets, struct err *e)
 {
 	struct opener *o = ctx;
-	EVP_PKEY **keys = arena_alloc(a, idp->ndecryption_keys * sizeof *keys);
+	EVP_PKEY *keys[CONF_DECRYPTION_KEYS_MOST];
 	bool in_token;
 	size_t n;
 
-	if (keys == NULL)
-		return err_set(e, ERR_MEMORY, "decryption keys");
 	if (load_decryption_keys(o->signing, a, idp, keys, &n, &in_token, e) < 0 ||
 	    (in_token && pki_keys_take_token(signing_keys(o->signing), e) < 0))
 		return -1;
