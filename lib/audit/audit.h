@@ -40,9 +40,10 @@ void audit_limit(struct audit *j, unsigned percent);
  * ERR_AUDIT when it is not safely written: then nothing may be forwarded. Values are cut at 1 KB (marked). */
 int audit_write(struct audit *j, const struct audit_event *ev, struct err *e);
 
-/* ---- housekeeper: sends what the journals in dir hold to the database; removes segments that are done. */
+/* ---- housekeeper: sends what the journals in dir hold to the database; removes segments that are done and have not been
+ * written for keep_s seconds. Till then they are there for a database that is put back from a backup: what that lacks is sent again. */
 struct audit_shipped { uint64_t events; uint64_t files; bool more; };
-int audit_ship(const char *dir, const char *server, struct db *d, struct audit_shipped *out, struct err *e);
+int audit_ship(const char *dir, const char *server, unsigned keep_s, struct db *d, struct audit_shipped *out, struct err *e);
 /* What waits in dir, arrived or not: files that are not removed yet. used_percent: of the disk they are on. */
 struct audit_waiting { uint64_t files, bytes; unsigned used_percent; };
 int audit_waiting(const char *dir, struct audit_waiting *out, struct err *e);

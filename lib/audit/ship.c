@@ -3,7 +3,8 @@
  * How far a journal has arrived stands in its row of audit_journal and is written in the same transaction as
  * the records; it is read again, and locked, at the beginning of each transaction and remembered nowhere else. So
  * it does not matter whether a COMMIT whose answer was lost took place, nor how many ship at a time. Files are
- * removed by what the database says has arrived. */
+ * removed by what the database says has arrived, and are kept a while longer: a database that is put back from a backup says
+ * again that they have not. */
 #include "audit.h"
 
 #include "buf.h"
@@ -36,6 +37,7 @@ struct place {
 };
 struct ship {
 	const char *dir, *server;
+	unsigned keep_s;
 	struct db *db;
 	EVP_MD_CTX *md;
 	char *bytes;			/* PIECE */
@@ -329,20 +331,26 @@ remove_file(const char *path)
 		log_msg(LOG_ERROR, "audit-remove", "%s: %s", path, strerror(errno));
 }
 
-/* Segments that have arrived whole. */
+/* Segments that have arrived whole, and need not be kept any longer. */
 static void
 remove_done(struct ship *s, const struct folder_journal *j, const struct place *at)
 {
 	char path[PATH_MAX];
+	struct stat st;
+	bool keeps = false;
 
 	for (uint32_t i = j->first; i <= j->last && (at->closed || i < at->segment); i++) {
-		if (!folder_has(s->dir, j->name.p, i))
-			continue;
 		folder_path(path, s->dir, j->name.p, i);
+		if (stat(path, &st) < 0)
+			continue;
+		if (s->keep_s > 0 && time(NULL) - st.st_mtime < s->keep_s) {
+			keeps = true;
+			continue;
+		}
 		remove_file(path);
 		s->out->files++;
 	}
-	if (at->closed) {
+	if (at->closed && !keeps) {
 		folder_lock_path(path, s->dir, j->name.p);
 		remove_file(path);
 	}
@@ -483,10 +491,10 @@ ship_all(struct ship *s, struct arena *a, struct arena *batch, struct err *e)
 }
 
 int
-audit_ship(const char *dir, const char *server, struct db *d, struct audit_shipped *out, struct err *e)
+audit_ship(const char *dir, const char *server, unsigned keep_s, struct db *d, struct audit_shipped *out, struct err *e)
 {
 	struct arena *a = arena_new(ARENA), *batch = arena_new(ARENA);
-	struct ship s = { .dir = dir, .server = server, .db = d, .md = EVP_MD_CTX_new(), .bytes = malloc(PIECE),
+	struct ship s = { .dir = dir, .server = server, .keep_s = keep_s, .db = d, .md = EVP_MD_CTX_new(), .bytes = malloc(PIECE),
 		.out = out };
 	int rc = -1;
 

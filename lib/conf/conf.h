@@ -23,6 +23,7 @@ struct conf_file {
 	const char *log;		/* file of the technical log; NULL: stderr */
 	unsigned threads, queue, queue_ms, drain_ms;	/* of each worker */
 	bool journal_sync;		/* fdatasync before answering */
+	unsigned journal_keep_hours;	/* that journals stay on this host after they have arrived */
 	unsigned journal_warn, journal_stop;	/* percent of the journal's disk: said, and nothing more is forwarded */
 };
 /* Unknown sections and keys are refused with their line. The result lives until conf_file_free. ERR_CONFIG. */

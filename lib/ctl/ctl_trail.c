@@ -62,7 +62,7 @@ ship(struct ctl *c, const char *dir, struct audit_shipped *sum, struct err *e)
 	struct audit_shipped once = { .more = true };
 
 	while (once.more) {
-		if (audit_ship(dir, c->file->server, c->db, &once, e) < 0)
+		if (audit_ship(dir, c->file->server, 0, c->db, &once, e) < 0)
 			return -1;
 		sum->events += once.events;
 		sum->files += once.files;

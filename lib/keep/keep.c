@@ -13,6 +13,7 @@
 #include "thread.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -51,6 +52,7 @@ struct keep {
 	struct withdrawn *withdrawn;
 	int64_t started;
 	int64_t ship_pause;		/* the shipping's own */
+	atomic_bool disk_fills;		/* the journal's, beyond the level of the warning */
 	int64_t warned;			/* monotonic, of a disk that fills; 0: there is room. The heartbeat's own */
 	struct task tasks[TASKS];
 
@@ -67,7 +69,9 @@ static int
 ship(struct keep *k, int64_t *wait_ms, struct err *e)
 {
 	struct audit_shipped done;
-	int rc = audit_ship(k->file->journal, k->file->server, k->db, &done, e);
+	/* what has arrived must not be what stops the calls */
+	const unsigned keep_s = k->disk_fills ? 0 : k->file->journal_keep_hours * 3600;
+	int rc = audit_ship(k->file->journal, k->file->server, keep_s, k->db, &done, e);
 
 	/* a database that is there and takes nothing (its disk is full) is not asked all the time; one that is away has its
 	 * breaker, and is found again at once */
@@ -94,6 +98,7 @@ look_at_journals(struct keep *k, struct cluster_member *self)
 	self->journal_bytes = (int64_t)w.bytes;
 	self->journal_disk = (int)w.used_percent;
 	self->journal_level = w.used_percent >= stop ? S("stop") : w.used_percent >= warn ? S("warn") : S("ok");
+	k->disk_fills = w.used_percent >= warn;
 	if (w.used_percent < warn) {
 		k->warned = 0;
 	} else if (k->warned == 0 || now - k->warned >= WARN_MS) {

@@ -58,7 +58,7 @@ ship(struct world *w)
 	uint64_t n = 0;
 
 	while (s.more) {
-		assert_ok(audit_ship(w->dir, "gw1", db, &s, &w->e), &w->e);
+		assert_ok(audit_ship(w->dir, "gw1", 0, db, &s, &w->e), &w->e);
 		n += s.events;
 	}
 	return n;

@@ -4,9 +4,11 @@
 #include "central.h"
 #include "disk.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 static void
 an_event_arrives_with_all_it_holds(void **state)
@@ -193,6 +195,40 @@ segments_that_have_arrived_are_removed(void **state)
 	folder_lock_path(path, w->dir, left.name.p);
 	assert_int_equal(access(path, F_OK), -1);
 	assert_whole(n);
+}
+
+static void
+what_has_arrived_is_kept_a_while_for_a_database_that_is_put_back(void **state)
+{
+	struct world *w = *state;
+	struct audit_shipped s = { .more = true };
+	struct audit *ended = journal_open(w, false);
+	const char *path = arena_printf(w->a, "%s", segment_path(w, 0)).p;
+
+	put(ended, AUDIT_OPEN, "r1");
+	put(ended, AUDIT_OK, "r1");
+	audit_close(ended);
+	struct audit *going_on = journal_open(w, false);
+	put(going_on, AUDIT_OK, "r2");
+	while (s.more)
+		assert_ok(audit_ship(w->dir, "gw1", 3600, db, &s, &w->e), &w->e);
+	assert_whole(2);
+	assert_int_equal(files_in(w), 2);
+	pg_exec(pg, EMPTY);	/* an old backup: none of it */
+	s.more = true;
+	while (s.more)
+		assert_ok(audit_ship(w->dir, "gw1", 3600, db, &s, &w->e), &w->e);
+	assert_whole(2);
+	assert_int_equal(files_in(w), 2);
+	/* an hour later */
+	struct timespec old[2] = { { .tv_sec = time(NULL) - 3601 }, { .tv_sec = time(NULL) - 3601 } };
+	assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+	audit_close(going_on);
+	assert_ok(audit_ship(w->dir, "gw1", 3600, db, &s, &w->e), &w->e);
+	assert_int_equal(files_in(w), 1);
+	ship(w);
+	assert_int_equal(files_in(w), 0);
+	assert_whole(2);
 }
 
 static void
@@ -494,7 +530,7 @@ writers_killed_at_any_moment_lose_and_double_nothing(void **state)
 		/* every other one in the middle of writing; the rest while what they write is being sent */
 		for (int k = 0; k < 3 && i % 2 == 0; k++) {
 			struct audit_shipped out;
-			assert_ok(audit_ship(w->dir, "gw1", db, &out, &w->e), &w->e);
+			assert_ok(audit_ship(w->dir, "gw1", 0, db, &out, &w->e), &w->e);
 		}
 		struct pollfd told = { .fd = pipes[0], .events = POLLIN };
 		assert_int_equal(poll(&told, 1, 10000), 1);
@@ -534,7 +570,7 @@ ship_on(void *arg)
 		struct audit_shipped out;
 		struct err e = { 0 };
 		more = !atomic_load(&s->stop);
-		if (audit_ship(s->w->dir, "gw1", db, &out, &e) < 0)
+		if (audit_ship(s->w->dir, "gw1", 0, db, &out, &e) < 0)
 			s->failures++;
 		s->events += out.events;
 		s->rounds++;
@@ -593,7 +629,7 @@ a_database_that_dies_and_returns_gets_everything_once(void **state)
 	for (int i = 0; i < 100 && count("SELECT count(*) FROM audit_journal WHERE closed = 'clean'") == 0; i++) {
 		struct audit_shipped out;
 		struct err e = { 0 };
-		if (audit_ship(w->dir, "gw1", db, &out, &e) < 0)
+		if (audit_ship(w->dir, "gw1", 0, db, &out, &e) < 0)
 			usleep(100000);		/* the breaker's pause */
 	}
 	assert_int_equal(count("SELECT count(*) FROM audit_event"), n);
@@ -615,7 +651,7 @@ a_day_without_a_database_arrives_whole(void **state)
 	for (int i = 0; i < 3; i++) {
 		j[i] = journal_open(w, false);
 		put_long(j[i], each * (i + 1));
-		assert_err(ERR_DATABASE, audit_ship(w->dir, "gw1", db, &out, &w->e), &w->e);
+		assert_err(ERR_DATABASE, audit_ship(w->dir, "gw1", 0, db, &out, &w->e), &w->e);
 		assert_int_equal(out.events, 0);
 	}
 	struct audit_waiting waiting;
@@ -628,7 +664,7 @@ a_day_without_a_database_arrives_whole(void **state)
 		if (pid == 0) {
 			struct db *own = db_new(&(struct db_conf){ .conninfo = pg_conninfo(pg), .connections = 1, .connect_ms = 2000,
 			    .statement_ms = 20000, .wait_ms = 2000 });
-			_exit(audit_ship(w->dir, "gw1", own, &out, &w->e) < 0);
+			_exit(audit_ship(w->dir, "gw1", 0, own, &out, &w->e) < 0);
 		}
 		usleep((useconds_t)(20000 + i * 20000));
 		kill(pid, SIGKILL);
@@ -640,7 +676,7 @@ a_day_without_a_database_arrives_whole(void **state)
 	for (int i = 1; i < 3; i++)
 		audit_close(j[i]);
 	for (int i = 0; i < 100 && files_in(w) > 0; i++)
-		if (audit_ship(w->dir, "gw1", db, &out, &w->e) < 0)
+		if (audit_ship(w->dir, "gw1", 0, db, &out, &w->e) < 0)
 			usleep(100000);		/* the breaker's pause */
 	assert_int_equal(files_in(w), 0);
 	assert_whole((uint64_t)n * 2);
@@ -697,7 +733,7 @@ what_does_not_fit_into_the_database_waits_until_there_is_room(void **state)
 	put_long(j, n);
 	audit_close(j);
 	while (out.more && w->e.kind == ERR_NONE) {
-		audit_ship(w->dir, "gw1", db, &out, &w->e);
+		audit_ship(w->dir, "gw1", 0, db, &out, &w->e);
 		sent += out.events;
 	}
 	assert_int_equal(w->e.kind, ERR_DATABASE);
@@ -724,7 +760,7 @@ a_commit_with_unknown_outcome_doubles_nothing(void **state)
 	    "CREATE CONSTRAINT TRIGGER drop_dead AFTER UPDATE ON audit_journal DEFERRABLE INITIALLY DEFERRED "
 	    "FOR EACH ROW EXECUTE FUNCTION drop_dead()");
 	put(j, AUDIT_OK, "r1");
-	assert_err(ERR_DATABASE, audit_ship(w->dir, "gw1", db, &out, &w->e), &w->e);
+	assert_err(ERR_DATABASE, audit_ship(w->dir, "gw1", 0, db, &out, &w->e), &w->e);
 	assert_int_equal(out.events, 0);
 	pg_exec(pg, "DROP FUNCTION drop_dead CASCADE");
 	/* and the other way: it was committed, and the answer was lost; then the position has moved */
@@ -763,6 +799,7 @@ main(void)
 		T(an_open_event_is_completed_in_its_row),
 		T(odd_sequences_of_one_request_keep_every_record),
 		T(segments_that_have_arrived_are_removed),
+		T(what_has_arrived_is_kept_a_while_for_a_database_that_is_put_back),
 		T(a_torn_tail_is_cut_and_counted_and_all_before_it_arrives),
 		T(a_damaged_record_is_told_and_the_rest_arrives),
 		T(a_record_that_stands_there_twice_is_sent_once),

@@ -38,6 +38,7 @@ the_sample_is_read(void **state)
 	assert_int_equal(f->cache_timeout_ms, 100);
 	assert_string_equal(f->journal, "/var/lib/sosigw/journal");
 	assert_false(f->journal_sync);
+	assert_int_equal(f->journal_keep_hours, 6);
 	assert_int_equal(f->journal_warn, 70);
 	assert_int_equal(f->journal_stop, 95);
 	assert_int_equal(f->threads, 256);

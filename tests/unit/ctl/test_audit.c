@@ -28,7 +28,7 @@ send(struct world *w, const struct audit_event *ev, size_t n)
 	for (size_t i = 0; i < n; i++)
 		assert_ok(audit_write(j, &ev[i], &e), &e);
 	audit_close(j);
-	assert_ok(audit_ship(dir, "gw1", w->db, &sent, &e), &e);
+	assert_ok(audit_ship(dir, "gw1", 0, w->db, &sent, &e), &e);
 	assert_int_equal(sent.events, n);
 }
 
@@ -254,13 +254,13 @@ tail_follows_and_shows_an_outcome_when_it_comes(void **state)
 	struct err e = { 0 };
 	struct audit *j = audit_open(dir, "gw1", "proxy", false, &e);
 	assert_ok(audit_write(j, &open, &e), &e);
-	assert_ok(audit_ship(dir, "gw1", w->db, &sent, &e), &e);
+	assert_ok(audit_ship(dir, "gw1", 0, w->db, &sent, &e), &e);
 	assert_non_null(fgets(line, sizeof line, in));
 	assert_said(line, " open ");
 	assert_said(line, "request=r4");
 	assert_ok(audit_write(j, &end, &e), &e);
 	audit_close(j);
-	assert_ok(audit_ship(dir, "gw1", w->db, &sent, &e), &e);
+	assert_ok(audit_ship(dir, "gw1", 0, w->db, &sent, &e), &e);
 	assert_non_null(fgets(line, sizeof line, in));
 	assert_said(line, " failed ");
 	assert_said(line, "request=r4");

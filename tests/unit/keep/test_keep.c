@@ -204,6 +204,36 @@ a_disk_that_fills_is_told_with_the_heartbeat(void **state)
 	assert_stops(w);
 }
 
+static size_t
+journals_in(struct world *w)
+{
+	struct audit_waiting there;
+
+	assert_ok(audit_waiting(w->dir, &there, &w->e), &w->e);
+	return there.files;
+}
+
+static void
+what_has_arrived_stays_a_while_unless_the_disk_fills(void **state)
+{
+	struct world *w = *state;
+	struct audit *ended = audit_open(w->dir, "gw1", "card", false, &w->e);
+
+	assert_non_null(ended);
+	audit_close(ended);
+	w->file.journal_keep_hours = 6;
+	start(w);
+	assert_soon("SELECT count(*) FROM audit_journal WHERE closed = 'clean'", 1);
+	assert_stops(w);
+	assert_int_equal(journals_in(w), 2);	/* with the one that goes on */
+	w->file.journal_warn = 1;	/* every disk is that full */
+	start(w);
+	for (int i = 0; i < 2000 && journals_in(w) == 2; i++)
+		usleep(5000);
+	assert_int_equal(journals_in(w), 1);
+	assert_stops(w);
+}
+
 static void
 the_age_of_lists_and_the_end_of_certificates_is_told_with_the_heartbeat(void **state)
 {
@@ -313,6 +343,7 @@ main(void)
 		T(what_was_written_last_is_sent_before_it_ends),
 		T(a_disk_that_fills_is_told_with_the_heartbeat),
 		T(the_age_of_lists_and_the_end_of_certificates_is_told_with_the_heartbeat),
+		T(what_has_arrived_stays_a_while_unless_the_disk_fills),
 		T(old_months_are_dropped_when_the_configuration_says_so),
 		T(without_a_database_lists_are_still_fetched),
 		T(a_list_server_that_says_nothing_holds_nobody_up),
