@@ -156,6 +156,37 @@ whatever_a_value_holds_it_becomes_harmless_text(void **state)
 	}
 }
 
+/* Most values are copied as they are: none that needs cleaning or escaping may be among them. */
+static void
+every_byte_in_a_value_is_written_cleaned_and_escaped(void **state)
+{
+	struct world *w = *state;
+	struct audit *j = journal_open(w, false);
+	char in[] = "a?z", want[RECORD_VALUE];
+
+	for (int c = 0; c < 256; c++) {
+		in[1] = (char)c;
+		struct audit_event ev = event(AUDIT_OK, "r");
+		ev.system = (struct slice){ in, 3 };
+		assert_ok(audit_write(j, &ev, &w->e), &w->e);
+	}
+	audit_close(j);
+	struct slice bytes = unit_file(w->a, segment_path(w, 0));
+	struct record r;
+	assert_int_equal(record_read(bytes, &r), RECORD_WHOLE);	/* begin */
+	for (int c = 0; c < 256; c++) {
+		bytes = slice_from(bytes, r.size);
+		assert_int_equal(record_read(bytes, &r), RECORD_WHOLE);
+		json_t *o = json_loadb(r.payload.p, r.payload.n, 0, NULL);
+		in[1] = (char)c;
+		size_t n = record_clean(want, (struct slice){ in, 3 });
+		const char *got = json_string_value(json_object_get(o, "system_id"));
+		if (got == NULL || strlen(got) != n || memcmp(got, want, n) != 0)
+			fail_msg("byte %d: \"%s\"", c, got);
+		json_decref(o);
+	}
+}
+
 static void
 a_long_value_is_cut_at_a_kilobyte_and_says_so(void **state)
 {
@@ -634,6 +665,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(an_event_comes_back_as_it_was_written),
 		T(whatever_a_value_holds_it_becomes_harmless_text),
+		T(every_byte_in_a_value_is_written_cleaned_and_escaped),
 		T(a_long_value_is_cut_at_a_kilobyte_and_says_so),
 		T(the_longest_event_fits_a_record),
 		T(a_torn_tail_is_seen_at_every_byte_and_nothing_before_it_is_lost),
