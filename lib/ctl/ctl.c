@@ -251,10 +251,19 @@ dispatch(struct ctl *c, const struct shared *s, int n, char **args)
 		fprintf(c->out, "sosigwctl %s\n", SOSIGW_VERSION);
 		return CTL_OK;
 	}
-	if (s->help || (n == 1 && strcmp(args[0], "help") == 0)) {
+	if (n > 0 && strcmp(args[0], "help") == 0) {
+		if (n == 1 || !help(c->out, args[1]))
+			whole_help(c->out);
+		return CTL_OK;
+	}
+	if (s->help) {
 		if (n == 0 || !help(c->out, k != NULL ? k->name : args[0]))
 			whole_help(c->out);
 		return CTL_OK;
+	}
+	if (n > 0 && strcmp(args[0], "--config") == 0) {
+		ctl_complain(c, "--config wants a file");
+		return CTL_USAGE;
 	}
 	if (k == NULL) {
 		if (n > 0)

@@ -190,8 +190,9 @@ conflict(struct ctl *c, int64_t base)
 
 	if ((base > 0 && load(c, base, &old) < 0) || newest(c, &now) < 0)
 		return CTL_CONFLICT;
-	ctl_complain(c, "the edit started from revision %" PRId64 ", but revision %" PRId64 " by %.*s is the newest. "
-	    "Nothing was published. What has changed in between:", base, now.id, SLICE_FMT(now.author));
+	fprintf(c->errs, "sosigwctl: the edit started from revision %" PRId64 ", but revision %" PRId64 " by ", base, now.id);
+	ctl_put_text(c->errs, now.author);
+	fputs(" is the newest. Nothing was published. What has changed in between:\n", c->errs);
 	edit_diff(c, label(c, &old), stored_normal(c, &old), label(c, &now), stored_normal(c, &now));
 	return CTL_CONFLICT;
 }
@@ -330,6 +331,8 @@ ctl_config_edit(struct ctl *c, int argc, char **argv)
 
 	if (code != CTL_OK)
 		return code;
+	if (p.base >= 0)
+		return ctl_misused(c, argv[0], "the base is the revision that you are shown");
 	if (newest(c, &now) < 0)
 		return CTL_FAILED;
 	start = now.id > 0 ? stored_normal(c, &now) : normal(c, S("{\"format\": 1}"));

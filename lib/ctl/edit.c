@@ -1,10 +1,14 @@
 #include "edit.h"
 
+#include "buf.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define DIFF_MOST (64 << 20)	/* two documents and their marks */
 
 const char *
 edit_file(struct ctl *c, struct slice content)
@@ -80,14 +84,14 @@ become_diff(int to, const char *label_a, const char *a, const char *label_b, con
 	_exit(127);
 }
 
+/* What it says goes to `out`: whoever reads us may go away, and then the files would stay. */
 static int
-run_diff(struct ctl *c, const char *label_a, const char *a, const char *label_b, const char *b)
+run_diff(const char *label_a, const char *a, const char *label_b, const char *b, struct buf *out)
 {
 	char piece[4096];
 	int ends[2];
 	ssize_t n;
 
-	fflush(c->out);
 	if (pipe(ends) < 0)
 		return -1;
 	pid_t pid = fork();
@@ -96,7 +100,7 @@ run_diff(struct ctl *c, const char *label_a, const char *a, const char *label_b,
 	close(ends[1]);
 	while (pid > 0 && ((n = read(ends[0], piece, sizeof piece)) > 0 || (n < 0 && errno == EINTR)))
 		if (n > 0)
-			fwrite(piece, 1, (size_t)n, c->out);
+			buf_put(out, (struct slice){ piece, (size_t)n });
 	close(ends[0]);
 	return pid < 0 ? -1 : wait_for(pid);
 }
@@ -105,12 +109,16 @@ int
 edit_diff(struct ctl *c, const char *label_a, struct slice a, const char *label_b, struct slice b)
 {
 	const char *file_a = edit_file(c, a), *file_b = edit_file(c, b);
-	int code = file_a == NULL || file_b == NULL ? -1 : run_diff(c, label_a, file_a, label_b, file_b);
+	struct buf said;
 
+	buf_init(&said, DIFF_MOST);
+	int code = file_a == NULL || file_b == NULL ? -1 : run_diff(label_a, file_a, label_b, file_b, &said);
 	if (file_a != NULL)
 		edit_forget(file_a);
 	if (file_b != NULL)
 		edit_forget(file_b);
+	fwrite(said.p, 1, said.n, c->out);
+	buf_free(&said);
 	if (code == 0 || code == 1)
 		return code;
 	ctl_complain(c, "diff could not be run");

@@ -55,6 +55,12 @@ misuse_is_told_with_the_usage(void **state)
 	assert_exit(0, run(w, "config", "log", "--help", NULL));
 	assert_said(w->out, "config log [--most N]");
 	assert_null(strstr(w->out, "config edit"));
+	assert_exit(0, run(w, "help", "config", "log", NULL));
+	assert_said(w->out, "config log [--most N]");
+	assert_exit(2, run(w, "config", "log", "--config", NULL));
+	assert_exit(2, run(w, "--config", NULL));
+	assert_said(w->errs, "--config wants a file");
+	assert_exit(2, run(w, "config", "edit", "--base", "1", NULL));
 	assert_exit(0, run(w, "--version", NULL));
 	assert_said(w->out, "sosigwctl " SOSIGW_VERSION);
 }
