@@ -94,8 +94,11 @@ use_own(struct flow *f, const struct cards_user *u)
 	struct slice xml;
 	xmlNode *node;
 
-	if (soap_head_card(c->arena, f->head, slice_from(buf_slice(&f->in), f->root), &node, &c->err) < 0 ||
-	    xml_canonical(c->arena, node, XML_C14N_EXCLUSIVE, NULL, &xml, &c->err) < 0 ||
+	if (soap_head_card(c->arena, f->head, slice_from(buf_slice(&f->in), f->root), &node, &c->err) < 0)
+		return -1;
+	if (xml_has_comment(node))
+		return err_set(&c->err, ERR_CARD_NOT_TRUSTED, "a comment in the card");
+	if (xml_canonical(c->arena, node, XML_C14N_EXCLUSIVE, NULL, &xml, &c->err) < 0 ||
 	    sts_verify_card(c->conf, c->arena, xml, &own, &c->err) < 0 ||
 	    cards_check_own(f->proxy->signing.cards, u, own->id, own->not_before, own->not_after,
 	    c->conf->expiry_margin, f->service->max_card_age, &c->err) < 0)

@@ -232,28 +232,11 @@ sts_read_body(struct arena *a, struct slice answer, const xmlNode **content, str
 	return 0;
 }
 
-/* Comments have no place in a card, and readers have been fooled by one in a digest or a name (CVE-2025-29775,
- * CVE-2017-11427). We would cut them out before anything is verified, but such an answer is nobody's by mistake. */
-static bool
-has_comment(const xmlNode *top)
-{
-	for (const xmlNode *n = top; n != NULL;) {
-		if (n->type == XML_COMMENT_NODE)
-			return true;
-		if (n->type == XML_ELEMENT_NODE && n->children != NULL) {
-			n = n->children;
-			continue;
-		}
-		while (n != top && n->next == NULL)
-			n = n->parent;
-		n = n == top ? NULL : n->next;
-	}
-	return false;
-}
-
 int
 sts_read_token(struct arena *a, const xmlNode *rstr, const char *wst, struct slice *card, struct err *e)
 {
+	struct err why = { .kind = ERR_NONE };
+
 	if (!xml_is(rstr, wst, "RequestSecurityTokenResponse"))
 		return err_set(e, ERR_STS_ANSWER, "no RequestSecurityTokenResponse");
 	const xmlNode *token = xml_child(rstr, wst, "RequestedSecurityToken", 0);
@@ -262,7 +245,10 @@ sts_read_token(struct arena *a, const xmlNode *rstr, const char *wst, struct sli
 		return err_set(e, ERR_STS_ANSWER, "no assertion in the answer");
 	if (xml_child(rstr, wst, "RequestedSecurityToken", 1) != NULL || xml_next(xml_first(token)) != NULL)
 		return err_set(e, ERR_STS_ANSWER, "more than one token in the answer");
-	if (has_comment(found))
+	if (xml_has_comment(found))
 		return err_set(e, ERR_STS_ANSWER, "a comment in the card");
-	return xml_canonical(a, found, XML_C14N_EXCLUSIVE, NULL, card, e);
+	/* what has no canonical form is the STS's mistake, not the client's */
+	if (xml_canonical(a, found, XML_C14N_EXCLUSIVE, NULL, card, &why) == 0)
+		return 0;
+	return err_set(e, why.kind == ERR_MEMORY ? ERR_MEMORY : ERR_STS_ANSWER, "%s", why.detail);
 }

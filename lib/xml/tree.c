@@ -439,3 +439,20 @@ xml_canonical_listed(struct arena *a, const xmlNode *node, xmlChar **prefixes, c
 {
 	return canonical(a, node, XML_C14N_EXCLUSIVE_1_0, prefixes, without, out, e);
 }
+
+bool
+xml_has_comment(const xmlNode *top)
+{
+	for (const xmlNode *n = top; n != NULL;) {
+		if (n->type == XML_COMMENT_NODE)
+			return true;
+		if (n->type == XML_ELEMENT_NODE && n->children != NULL) {
+			n = n->children;
+			continue;
+		}
+		while (n != top && n->next == NULL)
+			n = n->parent;
+		n = n == top ? NULL : n->next;
+	}
+	return false;
+}

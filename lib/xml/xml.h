@@ -98,6 +98,9 @@ bool xml_is(const xmlNode *node, const char *ns, const char *name);
 /* First child element of any name, and the next sibling element. */
 xmlNode *xml_first(const xmlNode *parent);
 xmlNode *xml_next(const xmlNode *node);
+/* Anywhere in it. Comments have no place in a card, and readers have been fooled by one in a digest or a name (CVE-2025-29775,
+ * CVE-2017-11427). Canonical forms leave them out, so it is to be asked before. */
+bool xml_has_comment(const xmlNode *node);
 /* An attribute without namespace; absent when missing. */
 struct slice xml_attr(struct arena *a, const xmlNode *node, const char *name);
 /* All text of an element that has no child elements; comments do not split it. Absent when the node

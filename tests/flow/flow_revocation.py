@@ -188,6 +188,21 @@ def the_responder_suffices_without_lists(world):
 	assert until(lambda: signed(sign(world, world.user(), 'moces')), 10, 0.2), 'the lists do not come back'
 
 
+def nobody_is_asked_whom_only_a_certificate_names(world):
+	"""The addresses in it, of the list and of the responder, are those of the test STS, which counts who asks."""
+	def nowhere(document):
+		document['trust'].update(crl_urls=[], ocsp_urls=[])
+
+	with world.configured(nowhere):
+		assert until(lambda: says(sign(world, world.user(), 'moces'), UNCHECKED), 10, 0.2), 'the lists are still there'
+		before = counters(world)
+		for like, cert in ((client.LARS, 'moces'), (client.METTE, 'moces3'), (client.LARS, 'moces-revoked')):
+			assert not signed(sign(world, world.user(like), cert))
+		after = counters(world)
+		assert (after['crl'], after['ocsp'], after['exchanges']) == (before['crl'], before['ocsp'], before['exchanges']), (before, after)
+	assert until(lambda: signed(sign(world, world.user(), 'moces')), 10, 0.2), 'the lists do not come back'
+
+
 def ask_without_responder(w):
 	with w.sts('ocsp-off'):
 		return says(sign(w, w.user(), 'moces'), UNCHECKED)

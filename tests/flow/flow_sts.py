@@ -43,12 +43,12 @@ def refused_then_signed(w, mode, says=None, **settings):
 
 @cases(('a web page', 'html', {}), ('an error page', 'html', {'status': 503}), ('nothing', 'empty', {}), ('another address', 'redirect', {}),
     ('half an answer', 'cut', {}), ('100 MB', 'big', {}), ('not well-formed', 'malformed', {}), ('a DOCTYPE', 'doctype', {}),
-    ('no card', 'no-card', {}))
+    ('no card', 'no-card', {}), ('no HTTP', 'garbage', {}), ('a reset', 'reset', {}))
 def an_answer_that_is_none_is_refused_and_the_order_stands(world, mode, settings):
 	refused_then_signed(world, mode, **settings)
 
 
-@cases(('silent', 'silent', {}), ('too slow', 'slow', {'ms': 6000}))
+@cases(('silent', 'silent', {}), ('too slow', 'slow', {'ms': 6000}), ('silent from the middle on', 'stalled', {}))
 def an_sts_that_does_not_answer_is_given_up(world, mode, settings):
 	began = time.monotonic()
 	refused_then_signed(world, mode, says='does not answer in time', **settings)
@@ -115,6 +115,35 @@ def the_same_card_made_right_is_good(world, shape):
 	with world.sts('forged-shape', shape=shape):
 		world.order_and_sign(lars)
 	assert not world.get_card(lars).fault
+
+
+# ---- the same forgeries in the cards of requests, whose user has none here
+
+# what is wrong only beside the order that it answers; in a request it is a card of the STS like any other
+RIGHT_ALONE = ('level 3', 'level 1', 'the id of a system', 'another given name', 'another surname', 'another certificate')
+FORGED = [shape for shape in forgery.SHAPES if shape not in forgery.RIGHT and shape not in RIGHT_ALONE]
+
+
+def with_forged_card(w, who, shape):
+	"""A call with the card that the STS gives in that shape."""
+	signed = client.signed_card(who, w.certs.key('moces'), w.certs.cert('moces'))
+	with w.sts('forged-shape', shape=shape, evil='other-role'):
+		answer = client.Http(w.sandbox['sts']).post('/sts/services/NewSecurityTokenService', client.sts_request(signed)).body
+	token = re.search(rb'<wst:RequestedSecurityToken>(.*)</wst:RequestedSecurityToken>', answer, re.S)[1]
+	return re.sub(rb'<saml:Assertion[ >].*?</saml:Assertion>', lambda _: token, w.proxy_request(who), count=1, flags=re.S)
+
+
+def a_forged_card_in_a_request_is_never_passed_on(world):
+	lars = world.user()
+	for shape in ('as it should be', 'SHA-256'):
+		assert world.post_proxy(with_forged_card(world, lars, shape)).status == 200, shape
+	wrong, before = [], world.stub_count()
+	for shape in FORGED:
+		answer = world.post_proxy(with_forged_card(world, lars, shape)).parse()
+		if answer.fault_code not in (NO_CARD, 'sosigw_no_valid_idcard_in_request', 'sosigw_syntax_error_in_request'):
+			wrong.append((shape, answer.fault_code, answer.string))
+	assert not wrong, wrong
+	assert world.stub_count() == before, 'something was forwarded'
 
 
 def what_the_sts_got_wrong_is_in_the_audit(world):

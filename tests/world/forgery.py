@@ -241,7 +241,8 @@ FORM = {
     'another key, its certificate first': by_other(lambda f: x509(f.other) + x509(f.signer)),
     'another key, its certificate last': by_other(lambda f: x509(f.signer) + x509(f.other)),
     'another key, to be fetched': by_other(lambda f: '<ds:RetrievalMethod URI="http://127.0.0.1:1/key"/>'),
-    'a relative namespace': lambda f: f.resigned(f.bare.replace('<saml:Issuer>', '<saml:Issuer xmlns:r="relative">', 1)),
+    # nothing uses it, so the signature would fit; but there is no canonical form of it
+    'a relative namespace': lambda f: f.good().replace('<saml:Issuer>', '<saml:Issuer xmlns:r="relative">', 1),
 }
 
 

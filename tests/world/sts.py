@@ -85,6 +85,7 @@ MODES = {
     'redirect': 'status 302 to another address of this server',
     'reset': 'the connection is reset',
     'cut': 'half an answer',
+    'stalled': 'half an answer, and then nothing comes',
     'big': 'an answer of "bytes" (100 MB)',
     'malformed': 'an answer that is not well-formed',
     'doctype': 'the right answer with a DOCTYPE',
@@ -929,6 +930,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         answer = self.made(body, 'normal').encode()
         self.raw(b'HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n' % len(answer) +
                  answer[:len(answer) // 2])
+
+    def mode_stalled(self, body, settings):
+        self.mode_cut(body, settings)
+        self.wfile.flush()
+        self.hold()
 
     def mode_big(self, _body, settings):
         size = settings.get('bytes', 100 << 20)
