@@ -117,7 +117,8 @@ edit_diff(struct ctl *c, const char *label_a, struct slice a, const char *label_
 		edit_forget(file_a);
 	if (file_b != NULL)
 		edit_forget(file_b);
-	fwrite(said.p, 1, said.n, c->out);
+	if (said.n > 0)
+		fwrite(said.p, 1, said.n, c->out);
 	buf_free(&said);
 	if (code == 0 || code == 1)
 		return code;
