@@ -208,7 +208,7 @@ $(JUDGE_BINS): $(B)/browser/%: $(B)/tests/browser/%.o $(B)/libsigning.a $(USES_s
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # ---------------------------------------------------------------------------------------------
-.PHONY: all deps demo test test-built formats check fuzz fuzz-replay bench chaos lint format clean help install world man signer
+.PHONY: all deps demo test test-built browser-all formats check fuzz fuzz-replay bench chaos lint format clean help install world man signer
 
 all: $(PROGRAM_BINS) $(WORLD_BINS) $(JUDGE_BINS)	## build everything into build/plain (SAN=address|undefined|thread: build/<SAN>)
 
@@ -230,6 +230,11 @@ test:	## everything that proves it; the last line is "N passed, N failed"
 
 test-built: all formats $(UNIT_TESTS) $(FUZZ_BINS)
 	@SOSIGW_BUILD=$(B) tests/run-all $(UNIT_TESTS) -- $(FUZZ_BINS)
+
+browser-all:	## the tests of the signing page in Firefox and in WebKit too, Safari's engine; a quarter of an hour
+	@scripts/install-deps --browser --browser-all
+	@$(MAKE) --no-print-directory all
+	@SOSIGW_BUILD=$(B) tests/browser/run --engine firefox --engine webkit
 
 check: $(UNIT_TESTS)	## the unit tests alone; seconds
 	@tests/run-unit $^

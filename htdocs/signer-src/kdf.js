@@ -151,7 +151,9 @@ export const pbkdf2 = async (hash, password, salt, rounds, length) => {
 	checkRounds(rounds);
 	if (hash === 'SHA-224')
 		throw new Refusal('unsupported');	/* WebCrypto has it not, and nobody was seen to use it */
-	const base = await crypto.subtle.importKey('raw', password, 'PBKDF2', false, ['deriveBits']);
+	/* WebKitGTK refuses an empty password; HMAC fills its key up with zeros, so one zero is the same. */
+	const key = password.length > 0 ? password : new Uint8Array(1);
+	const base = await crypto.subtle.importKey('raw', key, 'PBKDF2', false, ['deriveBits']);
 	const parameters = { name: 'PBKDF2', hash, salt, iterations: rounds };
 	return new Uint8Array(await crypto.subtle.deriveBits(parameters, base, 8 * length));
 };

@@ -100,10 +100,10 @@ export class Fixture {
 	}
 
 	/* Makes a page; its URL. Options: octets (the card), info (its SignedInfo), hash, seconds, now, remember, logon, extend (what
-	 * is answered to a wish for more time), integrity. What was posted is in page(url).answers. */
+	 * is answered to a wish for more time), integrity. What was posted is in page(url).answers and .wishes. */
 	add({ hash = 'sha1', octets = card(), ...options } = {}) {
 		const id = String(this.pages.size + 1);
-		this.pages.set(id, { octets, info: signedInfo(octets, hash), seconds: 60, answers: [], extend: [200, '60'], ...options });
+		this.pages.set(id, { octets, info: signedInfo(octets, hash), seconds: 60, answers: [], wishes: [], extend: [200, '60'], ...options });
 		return `http://127.0.0.1:${this.port}/sosigw/sign/start?page=${id}`;
 	}
 
@@ -144,6 +144,7 @@ export class Fixture {
 			page.answers.push(body);
 			return [200, 'text/html; charset=utf-8', DONE];
 		case '/sosigw/sign/extend':
+			page.wishes.push(body);
 			return [page.extend[0], 'text/plain', page.extend[1]];
 		case '/sosigw/csp':
 			this.reports.push(body);

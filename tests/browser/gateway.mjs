@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import {
-	assert, assertAccessible, choose, config, inState, keyFile, keyFiles, leaks, PHONE, pictures, problemKey, secretNumbers, stateOf, test, verifyCard,
+	assert, assertAccessible, choose, config, inState, keyFile, keyFiles, leaks, PHONE, pictures, problemKey, recorder, secretNumbers, stateOf, test, verifyCard,
 } from './harness.mjs';
 
 /* One operation of gateway.py. */
@@ -55,19 +55,27 @@ const isSigned = async ({ page, user }) => {
 
 const isAwaited = async ({ user }) => assert.deepEqual(await world('get_card', { user }), { fault: AWAITING });
 
+/* What a page's browser has sent to the gateway; by its cookie, where the recorder has it. */
+const requestsOf = async page => {
+	if (!recorder)
+		return page.context().watch.requests;
+	const { name, value } = (await page.context().cookies()).find(cookie => cookie.name === '__Host-sosigw-sign');
+	return recorder.requests.filter(({ headers }) => headers.cookie?.includes(`${name}=${value}`));
+};
+
 /* The answer that a page posted, as form fields. */
-const postedBy = page => {
-	const sent = page.context().watch.requests.filter(({ url, method }) => method === 'POST' && url.endsWith('/sosigw/sign/answer'));
+const postedBy = async page => {
+	const sent = (await requestsOf(page)).filter(({ url, method }) => method === 'POST' && url.endsWith('/sosigw/sign/answer'));
 	assert.equal(sent.length, 1, 'one answer is posted');
 	return new URLSearchParams(sent[0].body.toString());
 };
 
-const everythingSent = page => Buffer.concat(page.context().watch.requests.flatMap(({ url, headers, body }) => [Buffer.from(url), Buffer.from(JSON.stringify(headers)), body]));
+const everythingSent = async page => Buffer.concat((await requestsOf(page)).flatMap(({ url, headers, body }) => [Buffer.from(url), Buffer.from(JSON.stringify(headers)), body]));
 
 let files = 0;
 /* xmlsec1 on what was posted, in its place in the card that the page was about. */
-const judgePosted = (page, octets) => {
-	const fields = postedBy(page);
+const judgePosted = async (page, octets) => {
+	const fields = await postedBy(page);
 	assert.deepEqual([...fields.keys()].filter(name => name !== 'lang'), ['token', 'signature']);
 	const signature = Buffer.from(fields.get('signature'), 'base64').toString();
 	const file = join(config.scratch, `posted-${++files}.xml`);
@@ -77,6 +85,9 @@ const judgePosted = (page, octets) => {
 const cardOctets = page => page.locator('#sign').evaluate(form => new TextDecoder().decode(Uint8Array.from(atob(form.dataset.card), c => c.charCodeAt(0))));
 
 /* ---- every form of key file, all the way */
+
+/* Old, BER, letters that are not ASCII, and none at all: where engines could differ. */
+const MAIN_FILES = ['OpenSSL 3 -legacy: RC2-40 and 3DES', 'NSS/Firefox, BER with indefinite lengths', 'Danish password, OpenSSL 3', 'no password'];
 
 for (const row of keyFiles.filter(({ refused, cert }) => !refused && PEOPLE[cert])) {
 	if (row.name === 'another person')
@@ -93,9 +104,9 @@ for (const row of keyFiles.filter(({ refused, cert }) => !refused && PEOPLE[cert
 		}
 		await made.page.waitForURL(/\/answer$/);
 		await isSigned(made);
-		judgePosted(made.page, octets);
-		assert.deepEqual(leaks(everythingSent(made.page), [row], secretNumbers(keyOf(row.cert))), []);
-	});
+		await judgePosted(made.page, octets);
+		assert.deepEqual(leaks(await everythingSent(made.page), [row], secretNumbers(keyOf(row.cert))), []);
+	}, { main: MAIN_FILES.includes(row.name) });
 }
 
 /* ---- keys that the page opens and the server refuses */
@@ -132,7 +143,7 @@ test('the page shows the person, and the card says the same', async t => {
 	const { card } = await world('get_card', { user: made.user });
 	assert.equal(card['medcom:UserRole'], '7170');
 	assert.equal(card['medcom:UserGivenName'], 'Lars Ærø');
-});
+}, { main: true });
 
 test('markup in every field of an order is text on the page', async t => {
 	const markup = '</dd><script>alert(1)</script><img src=x onerror=alert(2)>"\'&lt;{n}';
@@ -164,9 +175,9 @@ test('a SignedInfo that was altered on its way blocks the page', async t => {
 	await pictures(page, 'blocked');
 });
 
-/* Lets a page sign, but posts what change() makes of its form fields. */
-const postInstead = async (page, change) => {
-	await page.context().route(/\/sign\/answer$/, route => route.continue({ postData: change(new URLSearchParams(route.request().postData())).toString() }), { times: 1 });
+/* Lets a page sign, but another value is posted in one of its form's fields. */
+const postInstead = async (page, name, value) => {
+	await page.evaluate(field => document.getElementById('sign').addEventListener('formdata', e => e.formData.set(...field)), [name, value]);
 	await signWith(page, GOOD);
 };
 
@@ -175,11 +186,7 @@ test('a signature over something else is refused, and the page can be used again
 	t.allow(/status of 422/);
 	await signWith(other.page, GOOD);
 	await isSigned(other);
-	const elsewhere = postedBy(other.page).get('signature');
-	await postInstead(made.page, fields => {
-		fields.set('signature', elsewhere);
-		return fields;
-	});
+	await postInstead(made.page, 'signature', (await postedBy(other.page)).get('signature'));
 	await inState(made.page, 'ready');
 	assert.match(await refusal(made.page), /Signaturen passer ikke/);
 	await isAwaited(made);
@@ -191,10 +198,7 @@ test('somebody else\'s token is refused', async t => {
 	const [made, other] = [await ready(t), await ready(t)];
 	t.allow(/status of 403/);
 	const token = await other.page.inputValue('[name="token"]');
-	await postInstead(made.page, fields => {
-		fields.set('token', token);
-		return fields;
-	});
+	await postInstead(made.page, 'token', token);
 	assert.match(await title(made.page), /anden browser/);
 	await isAwaited(made);
 	await isAwaited(other);
@@ -220,7 +224,7 @@ test('an answer that is posted twice counts once', async t => {
 	t.allow(/status of 4\d\d/);
 	await signWith(made.page, GOOD);
 	await isSigned(made);
-	const fields = postedBy(made.page);
+	const fields = await postedBy(made.page);
 	await made.page.evaluate(pairs => {
 		const form = Object.assign(document.createElement('form'), { method: 'post', action: '/sosigw/sign/answer' });
 		for (const [name, value] of pairs)
@@ -303,7 +307,7 @@ test('cancelled is said, and the program is told', async t => {
 	await assertAccessible(made.page, 'cancelled');
 	await pictures(made.page, 'cancelled');
 	assert.notEqual((await world('get_card', { user: made.user })).fault, AWAITING);
-});
+}, { main: true });
 
 test('the page changes its language and stays the same', async t => {
 	const made = await ready(t);
@@ -328,7 +332,7 @@ const elsewhere = async body => {
 
 test('the page is not shown in a frame', async t => {
 	const { url } = await world('order');
-	t.allow(/frame/i);
+	t.allow(/frame|cross-site context/i);
 	t.allowReports = /frame-ancestors/;
 	const site = await elsewhere(`<iframe src="${url}"></iframe>`);
 	const page = await t.open(site.url);
@@ -371,7 +375,7 @@ test('without JavaScript the page says what is wrong, and cancelling works', asy
 
 test('a script that does not come is told, and its absence alone', async t => {
 	const { url } = await world('order');
-	t.allow(/ERR_FAILED/);
+	t.allow(/ERR_FAILED|NS_ERROR|Loading failed/);
 	const context = await t.profile();
 	await context.route(/signer\.js/, route => route.abort());
 	const page = await context.newPage();
@@ -386,7 +390,7 @@ test('a script that does not come is told, and its absence alone', async t => {
 
 test('a page that did not come by TLS cannot sign and says so', async t => {
 	const { url } = await world('order');
-	t.allow(/Cross-Origin-Opener-Policy|Secure/);
+	t.allow(/Cross-Origin-Opener-Policy|Secure|invalid prefix/);
 	const page = await t.open(`http://sosigw.test:${config.httpPort}${new URL(url).pathname}${new URL(url).search}`);
 	await inState(page, 'blocked');
 	assert.equal(await problemKey(page), 'insecure');
@@ -443,7 +447,7 @@ test('more time is given', async t => {
 	assert.match(await made.page.locator('#countdown').innerText(), /^(60|59) sekunder tilbage$/);
 	await signWith(made.page, GOOD);
 	await isSigned(made);
-});
+}, { main: true });
 
 /* ---- every page as a person sees it */
 
@@ -479,7 +483,7 @@ test('the pages are accessible and can be looked at', async t => {
 
 /* ---- with another configuration: these run by themselves */
 
-const configured = (name, settings, run) => test(name, async t => {
+const configured = (name, settings, run, main = false) => test(name, async t => {
 	const before = await world('configure', settings);
 	await new Promise(done => setTimeout(done, 500));
 	try {
@@ -488,7 +492,7 @@ const configured = (name, settings, run) => test(name, async t => {
 		await world('configure', before);
 		await new Promise(done => setTimeout(done, 500));
 	}
-}, { alone: true });
+}, { alone: true, main });
 
 configured('when the time is over the page says so, and an answer that comes then is refused', { answer_url_seconds: 3 }, async t => {
 	const made = await ready(t);
@@ -504,7 +508,7 @@ configured('when the time is over the page says so, and an answer that comes the
 	assert.equal(await title(made.page), 'Tiden er udløbet');
 	await assertAccessible(made.page, 'answer too late');
 	await pictures(made.page, 'answer-late');
-});
+}, true);
 
 configured('a link that is opened too late is told', { signing_url_seconds: 1 }, async t => {
 	const { url } = await world('order');
@@ -549,7 +553,7 @@ const provider = async () => {
 	return site;
 };
 
-const withProvider = (name, run) => test(name, async t => {
+const withProvider = (name, run, main = false) => test(name, async t => {
 	const site = await provider();
 	const before = await world('provide', { url: `${site.url}sso` });
 	await new Promise(done => setTimeout(done, 500));
@@ -560,7 +564,7 @@ const withProvider = (name, run) => test(name, async t => {
 		await new Promise(done => setTimeout(done, 500));
 		site.close();
 	}
-}, { alone: true });
+}, { alone: true, main });
 
 /* What a request had with it, once it is sent: Chromium adds the cookies last. */
 const sentWith = async request => {
@@ -599,7 +603,7 @@ for (const [locale, words] of [['da-DK', { link: /^Log ind med/, on: 'Ét skridt
 		assert.match(await title(page), words.done);
 		assert.equal((await world('get_card', { user: made.user })).card['sosi:AuthenticationLevel'], '4');
 		await assertAccessible(page, `logged in, ${locale}`);
-	});
+	}, locale === 'da-DK');
 }
 
 withProvider('a provider cannot log anybody in without our own page in between', async (t, site) => {
@@ -616,4 +620,4 @@ withProvider('a provider cannot log anybody in without our own page in between',
 	await isAwaited(made);
 });
 
-export const prepare = () => world('configure', { browser_remember_key_file: true, language: 'da' });
+export const prepare = () => world('configure', { browser_remember_key_file: true, language: 'da', browser_base: recorder?.url ?? config.https });

@@ -1,6 +1,6 @@
 /*
- * What the browser tests stand on: Debian's Chromium by playwright-core, a record of everything a page sends, axe, and
- * pictures of the pages for a person to look at.
+ * What the browser tests stand on: Debian's Chromium and Firefox by playwright-core, its WebKitGTK by webkit.mjs, a record of
+ * everything a page sends, axe, and pictures of the pages for a person to look at.
  *
  * A test is  test('a sentence that is true', async t => ...);  t.open() gives a page of a browser profile of its own.
  * What every page must keep to is checked when a test ends, without being asked: no report of the content security policy,
@@ -11,14 +11,21 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { launchWebkit, Unable } from './webkit.mjs';
+import { Recorder } from './recorder.mjs';
 
 export { assert };
 export const config = JSON.parse(process.env.SOSIGW_BROWSER);	/* written by run */
+export const { engine } = config;
+/* Chromium talks to the gateway itself, and logs what it sends. */
+export const recorder = engine === 'chromium' ? null : new Recorder(config.world, config.https);
 const require = createRequire(join(config.modules, 'x.js'));
-const { chromium } = require('playwright-core');
+const { chromium, firefox } = require('playwright-core');
 const axeSource = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 
-export const keyFiles = JSON.parse(readFileSync(join(config.keyFiles, 'index.json'), 'utf8'));
+/* Of these, Chromium alone has no AES-192. */
+export const keyFiles = JSON.parse(readFileSync(join(config.keyFiles, 'index.json'), 'utf8'))
+	.map(row => row.name === 'AES-192' && engine !== 'chromium' ? { ...row, refused: null } : row);
 export const keyFile = name => {
 	const found = keyFiles.find(row => row.name === name);
 	assert(found, `no key file ${name}`);
@@ -31,8 +38,8 @@ export const PHONE = { width: 390, height: 844 };
 /* ---- tests */
 
 const tests = [];
-/* alone: nothing else may run beside it */
-export const test = (name, run, { alone = false } = {}) => tests.push({ name, run, alone });
+/* alone: nothing else may run beside it; main: of those that run in every browser, whichever one is asked for */
+export const test = (name, run, { alone = false, main = false } = {}) => tests.push({ name, run, alone, main });
 
 /* Watches a page: what it asks for, what it complains about. */
 class Watch {
@@ -42,21 +49,34 @@ class Watch {
 		this.console = [];
 	}
 
+	complained(text) {
+		/* in Firefox: axe's; all are among the reports, where it is told from the page's */
+		if (engine !== 'firefox' || !/blocked an inline style/.test(text))
+			this.console.push(text);
+	}
+
 	async follow(context) {
+		if (engine === 'webkit') {
+			context.on('console', line => /ERROR|WARN/.test(line) && this.console.push(line));
+			return;
+		}
 		context.on('request', request => this.requests.push({
 			url: request.url(), method: request.method(), headers: request.headers(), body: request.postDataBuffer() ?? Buffer.alloc(0),
 		}));
 		context.on('console', message => {
-			if (message.type() === 'error' || message.type() === 'warning')
-				this.console.push(message.text());
+			if (['error', 'warning'].includes(message.type()))
+				this.complained(message.text());
 		});
-		context.on('weberror', error => this.console.push(String(error.error())));
+		context.on('weberror', error => this.complained(String(error.error())));
 		await context.exposeBinding('reportToTest', (source, text) => {
 			this.reports.push(text);
 		});
 		await context.addInitScript(() => {
-			document.addEventListener('securitypolicyviolation', e =>
-				window.reportToTest(`${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber} ${e.sample}`));
+			document.addEventListener('securitypolicyviolation', e => {
+				/* axe's styles: what a test has evaluated in the page is under its policy in Firefox. The page itself can evaluate nothing. */
+				if (!/^style-src/.test(e.violatedDirective) || !/ > eval$/.test(decodeURI(e.sourceFile)))
+					window.reportToTest(`${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber} ${e.sample}`);
+			});
 		});
 	}
 }
@@ -77,8 +97,10 @@ class Test {
 
 	/* A browser profile of its own, and its record in context.watch. */
 	async profile(options = {}) {
+		if (engine === 'firefox' && options.javaScriptEnabled === false)
+			throw new Unable('its driver cannot turn JavaScript off');
 		const context = await this.browser.newContext({ ignoreHTTPSErrors: true, viewport: DESKTOP, locale: 'da-DK', ...options });
-		context.setDefaultTimeout(30000);
+		context.setDefaultTimeout?.(30000);
 		context.watch = new Watch();
 		await context.watch.follow(context);
 		this.contexts.push(context);
@@ -105,6 +127,9 @@ class Test {
 	}
 }
 
+/* tests that a browser's driver cannot do, and why */
+export const leftOut = [];
+
 const runOne = async (browser, { name, run }) => {
 	const t = new Test(browser, name);
 	const began = performance.now();
@@ -113,6 +138,10 @@ const runOne = async (browser, { name, run }) => {
 		t.check();
 		return true;
 	} catch (e) {
+		if (e instanceof Unable) {
+			leftOut.push(`${name}: ${e.message}`);
+			return undefined;
+		}
 		console.log(`--- FAILED ${name} (${((performance.now() - began) / 1000).toFixed(1)} s)\n${e.stack.replace(/^/gm, '    ')}`);
 		return false;
 	} finally {
@@ -123,14 +152,17 @@ const runOne = async (browser, { name, run }) => {
 };
 
 /* The arguments that the tests need of a browser; the host name is there for a page that is not in a secure context. */
-export const launch = (...more) => chromium.launch({
-	executablePath: config.chromium,
-	args: ['--host-resolver-rules=MAP sosigw.test 127.0.0.1', ...more],
-});
+const engines = {
+	chromium: more => chromium.launch({ executablePath: config.program, args: ['--host-resolver-rules=MAP sosigw.test 127.0.0.1', ...more] }),
+	/* Debian's own, by WebDriver BiDi: playwright's usual firefox is one that it has changed */
+	firefox: () => firefox.launch({ channel: 'moz-firefox', executablePath: config.program, firefoxUserPrefs: { 'network.dns.localDomains': 'sosigw.test' } }),
+	webkit: () => launchWebkit(config.program, recorder),
+};
+export const launch = (...more) => engines[engine](more);
 
 /* Runs those whose name holds one of the words, `lanes` at a time; whether all is well. */
 export const runTests = async (browser, lanes = 2) => {
-	const chosen = tests.filter(({ name }) => config.only.length === 0 || config.only.some(word => name.includes(word)));
+	const chosen = tests.filter(({ name, main }) => (main || !config.main) && (config.only.length === 0 || config.only.some(word => name.includes(word))));
 	const good = [];
 	const queue = chosen.filter(({ alone }) => !alone);
 	const lane = async () => {
@@ -140,8 +172,7 @@ export const runTests = async (browser, lanes = 2) => {
 	await Promise.all(Array.from({ length: lanes }, lane));
 	queue.push(...chosen.filter(({ alone }) => alone));
 	await lane();
-	const passed = good.filter(one => one).length;
-	return { passed, failed: good.length - passed };
+	return { passed: good.filter(one => one === true).length, failed: good.filter(one => one === false).length };
 };
 
 /* ---- looking at a page */
@@ -153,6 +184,8 @@ export const axe = async page => {
 };
 
 export const assertAccessible = async (page, what) => {
+	if (engine === 'webkit')
+		return;		/* the other two have judged the same page */
 	for (const colorScheme of ['light', 'dark']) {
 		await page.emulateMedia({ colorScheme });
 		assert.deepEqual(await axe(page), [], `${what}, ${colorScheme}`);
@@ -160,9 +193,13 @@ export const assertAccessible = async (page, what) => {
 	await page.emulateMedia({ colorScheme: 'light' });
 };
 
-/* build/browser/NAME-{desktop,phone}-{light,dark}.png */
+/* build/browser/ENGINE/NAME-{desktop,phone}-{light,dark}.png; build/browser/webkit/NAME.png */
 export const pictures = async (page, name) => {
 	mkdirSync(config.pictures, { recursive: true });
+	if (engine === 'webkit') {
+		await page.screenshot({ path: join(config.pictures, `${name}.png`) });
+		return;
+	}
 	for (const [size, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
 		await page.setViewportSize(viewport);
 		for (const colorScheme of ['light', 'dark']) {

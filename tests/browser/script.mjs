@@ -60,7 +60,7 @@ for (const hash of ['sha1', 'sha256']) {
 		await signWith(page, GOOD);
 		await posted(page);
 		judge(url, 'moces');
-	});
+	}, { main: true });
 }
 
 for (const row of keyFiles.filter(({ refused }) => refused)) {
@@ -70,7 +70,7 @@ for (const row of keyFiles.filter(({ refused }) => refused)) {
 		await refusedWith(page, row.refused);
 		assert.equal(await stateOf(page), 'ready');
 		assert.equal(fixture.page(url).answers.length, 0);
-	});
+	}, { main: row.refused === 'ec-key' });
 }
 
 for (const name of ['OpenSSL 3', 'OpenSSL without a MAC', 'OpenSSL 3DES without a MAC', 'Danish password, OpenSSL without a MAC', 'PBMAC1', 'no password']) {
@@ -90,7 +90,7 @@ test('after a wrong password the right one signs', async t => {
 	await press(page);
 	await posted(page);
 	judge(url, 'moces');
-});
+}, { main: true });
 
 test('without a file it asks for one', async t => {
 	const { page } = await ready(t);
@@ -140,13 +140,13 @@ test('the page lives while a key file of 600000 iterations is opened', async t =
 		tick();
 	});
 	await choose(page, keyFile('NSS/Firefox, 3DES'));
-	const answer = page.waitForRequest(/\/answer/).then(() => true);
+	const answer = posted(page).then(() => true);
 	await press(page);
 	await inState(page, 'working');
 	assert.equal(await page.locator('#status').innerText(), await words(page, 'working'));
 	let longest = 0;
 	while (!await Promise.race([answer, page.waitForTimeout(100)]))
-		longest = await page.evaluate(() => window.longest).catch(() => longest);
+		longest = await page.evaluate(() => window.longest).catch(() => longest) ?? longest;
 	assert(longest < 1000, `the page stood still for ${longest} ms`);
 	await posted(page);
 	judge(url, 'moces');
@@ -215,8 +215,10 @@ test('markup in a certificate and in the name of a file is text', async t => {
 });
 
 const blocked = (name, key, make) => test(`blocked: ${name}`, async t => {
-	if (name === 'a card that is no XML')
+	if (name === 'a card that is no XML') {
 		t.allowReports = /^style-src|inline style/;	/* Chromium writes its message about the error with a style */
+		t.allow(/^XML Parsing Error/);		/* Firefox's message */
+	}
 	const octets = card();
 	const page = await t.open(fixture.add({ octets, info: signedInfo(octets), ...make(octets) }));
 	await inState(page, 'blocked');
@@ -314,8 +316,7 @@ test('the user gets more time, once and again, until there is no more', async t 
 	await announced(page, 'Kan ikke forlænges.');
 	assert.equal(await page.locator('#extend').isVisible(), false);
 	assert.equal(await stateOf(page), 'ready');
-	const asked = context.watch.requests.find(({ url: asks }) => asks.includes('/extend'));
-	assert.equal(asked.body.toString(), `token=${new URL(url).searchParams.get('page')}`);
+	assert.equal(fixture.page(url).wishes[0], `token=${new URL(url).searchParams.get('page')}`);
 });
 
 test('when the network fails, more time can be asked for again', async t => {
@@ -434,7 +435,7 @@ test('the encrypted file is kept when asked for, asks for the password each time
 	await page.fill('#password', GOOD.password);
 	await press(page);
 	await refusedWith(page, 'no-file');
-});
+}, { main: true });
 
 test('a file may be kept after a choice, and a kept file may have several certificates', async t => {
 	const row = keyFile('Java keytool, two people in one file');
@@ -675,5 +676,5 @@ for (const hash of ['sha1', 'sha256']) {
 		assert.match(read('c0ffef<&>"é', 'gw.example.dk'), /^SIGNATURE: challenge/);
 		assert.match(read(challenge, 'gw.example.com'), /^SIGNATURE: logonto/);
 		assert.match(read(challenge, 'gw.example.dk', text.replace('c0ffee', 'c0ffef')), /^SIGNATURE: digest/);
-	});
+	}, { main: true });
 }
