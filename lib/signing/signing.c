@@ -146,9 +146,13 @@ signing_check_signer(const struct conf_organisation *o, struct arena *a, const s
 
 	if (pki_identify(a, cert, &who, e) < 0 || idcard_check_signer(card, &who, o->check_cvr, e) < 0)
 		return -1;
+	if (!o->check_cvr || slice_is(card->care_provider_format, "medcom:cvrnumber"))
+		return 0;
 	/* a care provider in another form (ynumber, ...) tells no CVR: then the organisation's own is what counts */
-	if (o->check_cvr && o->cvr.p != NULL && !slice_is(card->care_provider_format, "medcom:cvrnumber") &&
-	    !slice_eq(who.cvr, o->cvr))
+	if (o->cvr.p == NULL)
+		return err_set(e, ERR_CVR_UNKNOWN, "%.*s, and no cvr of organisation %.*s", SLICE_FMT(card->care_provider_format),
+		    SLICE_FMT(o->id));
+	if (!slice_eq(who.cvr, o->cvr))
 		return err_set(e, ERR_CERT_OTHER, "CVR %.*s of the certificate, %.*s of the organisation", SLICE_FMT(who.cvr),
 		    SLICE_FMT(o->cvr));
 	return 0;

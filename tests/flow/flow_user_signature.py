@@ -165,6 +165,19 @@ def only_a_certificate_of_the_user_signs(world, cert):
 		is_refused(world, lars, message)
 
 
+@cases(('its own CVR number', lambda o: None, None), ("another's", lambda o: o.update(cvr='87654321'), 'does not belong to'),
+    ('none', lambda o: o.update(cvr=None), 'as medcom:cvrnumber'), ('none, and set not to be checked', lambda o: o.update(cvr=None, check_cvr=False), None))
+def a_care_provider_without_a_cvr_number_is_judged_by_its_organisations(world, change, says):
+	lars = world.user(care_id='082119', care_format='medcom:ynumber')
+	with world.configured(lambda d: change(d['organisations'][0])):
+		digest = octets(world, lars)
+		message = client.sign_id_card(lars, client.sign(digest, world.certs.key('moces')), world.certs.cert('moces'))
+		if says:
+			is_refused(world, lars, message, says)
+		else:
+			assert not world.post_service(message).parse().fault
+
+
 def without_an_order_there_is_nothing_to_sign(world):
 	lars, stine = world.user(), world.user()
 	value = client.sign(octets(world, stine), world.certs.key('moces'))
