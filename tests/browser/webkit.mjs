@@ -17,6 +17,8 @@ const unable = what => () => {
 };
 
 const MOST_MS = 30000;
+const START_MS = 15000;	/* a driver and its browser find each other in two seconds, or now and then never */
+const STARTS = 4;
 
 /* The first value that is not undefined. */
 const until = async (what, ask) => {
@@ -58,6 +60,10 @@ class Locator {
 
 	nth(which) {
 		return new Locator(this.page, this.spec.css, { ...this.spec, hasText: this.spec.text, name: this.spec.pattern, which });
+	}
+
+	locator(css) {
+		return new Locator(this.page, `${this.spec.css} ${css}`);
 	}
 
 	first() {
@@ -279,15 +285,15 @@ class Profile {
 		const args = ['--automation', '--enable-write-console-messages-to-stdout=true'];
 		const { sessionId } = await this.send('POST', '/session', {
 			capabilities: { alwaysMatch: { 'acceptInsecureCerts': true, proxy, 'webkitgtk:browserOptions': { args } } },
-		});
+		}, START_MS);
 		this.session = `/session/${sessionId}`;
 		await this.send('POST', `${this.session}/timeouts`, { script: MOST_MS, pageLoad: MOST_MS });
 		this.window = await this.send('GET', `${this.session}/window`);
 	}
 
-	async send(method, path, body) {
+	async send(method, path, body, most = 2 * MOST_MS) {
 		const answer = await fetch(`http://127.0.0.1:${this.port}${path}`, {
-			method, body: body && JSON.stringify(body), signal: AbortSignal.timeout(2 * MOST_MS),
+			method, body: body && JSON.stringify(body), signal: AbortSignal.timeout(most),
 		});
 		const { value } = await answer.json();
 		if (!answer.ok)
@@ -383,7 +389,7 @@ class Browser {
 				return profile;
 			} catch (e) {
 				driver.kill('SIGKILL');
-				if (tries === 3)	/* now and then the driver and its browser do not find each other */
+				if (tries === STARTS)
 					throw e;
 			}
 		}
