@@ -91,6 +91,12 @@ class Test {
 		this.allowReports = /$^/;	/* violations of the policy that belong to it */
 	}
 
+	/* Leaves the test out in an engine that cannot show what it is about. */
+	notIn(name, why) {
+		if (engine === name)
+			throw new Unable(why);
+	}
+
 	allow(pattern) {
 		this.allowed.push(pattern);
 	}

@@ -40,30 +40,33 @@ const freePort = () => new Promise(done => {
 const ELEMENT = 'element-6066-11e4-a52e-4f735466cecf';
 const KEYS = { Tab: '\ue004', Enter: '\ue007', ArrowDown: '\ue015' };
 
-/* What runs in the page. A locator is { css, which, text, pattern, exact }: of those, the ones that hold a text or are named so. */
+/* What runs in the page. A locator is { css, which, text, pattern, exact, visible }: of those, the ones that hold a text, are named so, are seen. */
 const IN_PAGE = `
-	const found = ({ css, which, text, pattern, exact }) => {
+	const seen = e => Boolean(e) && e.getClientRects().length > 0 && getComputedStyle(e).visibility === 'visible';
+	const found = ({ css, which, text, pattern, exact, visible }) => {
 		const all = [...document.querySelectorAll(css)].filter(e => {
 			const name = (e.innerText ?? e.textContent).trim();
-			return (!text || name.includes(text)) && (!pattern || (exact ? name === pattern : name.includes(pattern)));
+			return (!text || name.includes(text)) && (!pattern || (exact ? name === pattern : name.includes(pattern))) && (!visible || seen(e));
 		});
 		return which === undefined ? all : all.slice(which, which + 1);
 	};
-	const seen = e => Boolean(e) && e.getClientRects().length > 0 && getComputedStyle(e).visibility === 'visible';
 `;
 
 class Locator {
-	constructor(page, css, { which, hasText, name, exact } = {}) {
+	constructor(page, css, { which, hasText, name, exact, visible } = {}) {
 		this.page = page;
-		this.spec = { css, which, text: hasText, pattern: name, exact };
+		this.spec = { css, which, text: hasText, pattern: name, exact, visible };
 	}
 
 	nth(which) {
 		return new Locator(this.page, this.spec.css, { ...this.spec, hasText: this.spec.text, name: this.spec.pattern, which });
 	}
 
-	locator(css) {
-		return new Locator(this.page, `${this.spec.css} ${css}`);
+	/* of those found, the ones that are seen */
+	locator(selector) {
+		if (selector !== 'visible=true')
+			throw new Unable(`no locator ${selector}`);
+		return new Locator(this.page, this.spec.css, { ...this.spec, hasText: this.spec.text, name: this.spec.pattern, visible: true });
 	}
 
 	first() {
@@ -139,7 +142,7 @@ class Page {
 		this.profile = context;
 		this.window = window;
 		this.keyboard = {
-			press: key => this.keys([KEYS[key]]),
+			press: key => KEYS[key] ? this.keys([KEYS[key]]) : unable(`no key ${key}`)(),
 			type: text => this.keys([...text]),
 		};
 		this.clock = { install: unable('no clock') };
