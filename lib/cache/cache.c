@@ -328,6 +328,26 @@ seal_item_for(struct cache *c, struct arena *a, const struct spot *s, const stru
 		item->expires - clock_now() };
 }
 
+/* The very bytes that were found: somebody who adds them just now knows them by that when he finds them before him (win). Absent
+ * when they are no longer there. What only lies under an older key, or on another node, is sealed anew. */
+static struct node_item
+item_found(struct cache *c, struct arena *a, const struct spot *s, const struct look *l)
+{
+	struct node_item item = { .version = (uint32_t)l->best.stamp, .ttl = l->best.expires - clock_now() };
+	struct node_value v;
+
+	for (size_t i = 0; i < l->nslots; i++) {
+		const struct slot *slot = &l->slots[i];
+		if (!slot->there || slot->stamp != l->best.stamp || node_get(slot->node, s->key, &v) != NODE_DONE)
+			continue;
+		if (v.cas == slot->cas)
+			item.bytes = arena_dup(a, v.bytes);
+		node_give_back(slot->node, &v);
+		return item;
+	}
+	return seal_item_for(c, a, s, &l->best);
+}
+
 /* Brings both copies to what was found; true when they agree now. */
 static bool
 repair(struct cache *c, struct arena *a, const struct spot *s, const struct look *l)
@@ -340,7 +360,7 @@ repair(struct cache *c, struct arena *a, const struct spot *s, const struct look
 		if (slot->there && slot->stamp == l->best.stamp)
 			continue;
 		if (item.bytes.p == NULL)
-			item = seal_item_for(c, a, s, &l->best);
+			item = item_found(c, a, s, l);
 		if (item.ttl <= 0 || item.bytes.p == NULL)
 			return false;
 		enum node_reply reply = slot->there ? node_replace(slot->node, s->key, &item, slot->cas) :
