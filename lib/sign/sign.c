@@ -13,7 +13,8 @@ static const struct {
 	const char *path, *method, *allow, *operation;
 	int (*serve)(struct visit *v);
 } routes[] = {
-	{ FOLDER "start", "GET", "GET, HEAD", "sign-start", sign_start },
+	{ FOLDER "start", "GET", "GET, HEAD, POST", "sign-start", sign_start },
+	{ FOLDER "start", "POST", "GET, HEAD, POST", "sign-start", sign_again },
 	{ FOLDER "answer", "POST", "POST", "sign-answer", sign_answer },
 	{ FOLDER "extend", "POST", "POST", "sign-extend", sign_extend },
 	{ FOLDER "acs", "POST", "POST", "sign-acs", sign_acs },
@@ -66,11 +67,10 @@ serve(struct visit *v)
 			continue;
 		c->event.operation = slice_of(routes[i].operation);
 		v->allow = routes[i].allow;
-		if (!slice_is(method, routes[i].method))
-			return err_set(&c->err, ERR_PAGE_METHOD, "%.*s on %s", SLICE_FMT(method), routes[i].path);
-		return routes[i].serve(v);
+		if (slice_is(method, routes[i].method))
+			return routes[i].serve(v);
 	}
-	return err_set(&c->err, ERR_PAGE_UNKNOWN, "%.*s", SLICE_FMT(path));
+	return err_set(&c->err, v->allow != NULL ? ERR_PAGE_METHOD : ERR_PAGE_UNKNOWN, "%.*s %.*s", SLICE_FMT(method), SLICE_FMT(path));
 }
 
 /* Asks for nothing that a page would do: no link is opened, nothing is looked up, and so it tells nothing. */

@@ -35,6 +35,8 @@ struct visit {
 
 /* start.c: the link is opened, or shown again to the browser that opened it. */
 int sign_start(struct visit *v);
+/* Sends the browser to the link by GET. */
+int sign_again(struct visit *v);
 /* answer.c */
 int sign_answer(struct visit *v);
 int sign_extend(struct visit *v);

@@ -100,3 +100,13 @@ sign_start(struct visit *v)
 		return -1;
 	return v->page == NULL ? open_link(v) : show_again(v);
 }
+
+/* A page whose answer was refused has the link's address (main.js), but WebKit reloads it as it came: by a POST, of what has
+ * been taken already. */
+int
+sign_again(struct visit *v)
+{
+	struct edge_call *c = &v->call;
+
+	return web_see_other(c->req, arena_printf(c->arena, "start?%.*s", SLICE_FMT(req_param(c->req, "QUERY_STRING"))), &c->err);
+}

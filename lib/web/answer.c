@@ -65,3 +65,17 @@ web_answer_file(struct req *r, const char *type, struct slice text, struct err *
 {
 	return answer_plain(r, 200, type, text, e);
 }
+
+int
+web_see_other(struct req *r, struct slice address, struct err *e)
+{
+	const struct req_header headers[] = {
+		{ "Location", address },
+		{ "Referrer-Policy", S("no-referrer") },
+		{ "Cache-Control", S("no-store") },
+	};
+
+	if (address.p == NULL)
+		return err_set(e, ERR_MEMORY, "address");
+	return req_answer(r, 303, headers, sizeof headers / sizeof *headers, e);
+}

@@ -57,6 +57,8 @@ int web_answer(struct req *r, const struct web_page *page, struct err *e);
 int web_answer_text(struct req *r, int status, struct slice text, struct err *e);
 /* What a program fetches: of that type, no page. */
 int web_answer_file(struct req *r, const char *type, struct slice text, struct err *e);
+/* The browser is to GET that address, which is relative to what it asked for. */
+int web_see_other(struct req *r, struct slice address, struct err *e);
 
 /* ---- the page that says one thing: what happened, and what can be done */
 

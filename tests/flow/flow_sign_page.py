@@ -628,13 +628,21 @@ def a_form_of_another_type_is_refused(world):
 	says(b.sign(page, world.certs, headers={'Content-Type': 'Application/X-WWW-Form-URLencoded; charset=UTF-8'}), 200, DONE)
 
 
-@cases(('POST to open', 'POST', 'start', 405), ('GET to answer', 'GET', 'answer', 405), ('HEAD to answer', 'HEAD', 'answer', 405),
+@cases(('PUT to open', 'PUT', 'start', 405), ('GET to answer', 'GET', 'answer', 405), ('HEAD to answer', 'HEAD', 'answer', 405),
     ('PUT', 'PUT', 'answer', 405), ('DELETE', 'DELETE', 'start', 405), ('another page', 'GET', 'elsewhere', 404), ('the folder', 'GET', '', 404))
 def what_is_no_page_gets_one_all_the_same(world, method, name, status):
 	page = visitor(world, source='127.0.6.5').request(method, '/sosigw/sign/' + name)
 	assert page.status == status, page
-	assert page.headers['Allow'] == (None if status != 405 else 'GET, HEAD' if name == 'start' else 'POST'), page.headers['Allow']
+	assert page.headers['Allow'] == (None if status != 405 else 'GET, HEAD, POST' if name == 'start' else 'POST'), page.headers['Allow']
 	assert method == 'HEAD' or page.title, page
+
+
+def a_post_to_the_link_leads_to_the_link(world):
+	"""As WebKit reloads a page that was refused: to the same page, in the same browser; the post itself opens nothing."""
+	url, b = link(world, world.user()), visitor(world)
+	again = b.post(url[url.index('/sosigw/'):], {'token': 'x'})
+	assert again.status == 303 and again.headers['Location'] == 'start?' + url.split('?')[1], again.headers.items()
+	assert again.headers['Set-Cookie'] is None and b.open(url).status == 200
 
 
 # ---- what is signed, and by whom
