@@ -84,13 +84,13 @@ put_certificate(FILE *f, const json_t *cert, json_int_t count, size_t i)
 void
 ctl_put_ends(struct ctl *c, struct slice ends)
 {
-	json_t *whole = ends.p == NULL ? NULL : json_loadb(ends.p, ends.n, 0, NULL), *one;
-	size_t i;
+	json_t *whole = ends.p == NULL ? NULL : json_loadb(ends.p, ends.n, 0, NULL);
+	const json_t *lists = json_object_get(whole, "lists"), *certificates = json_object_get(whole, "certificates");
 
-	json_array_foreach(json_object_get(whole, "lists"), i, one)
-		put_list(c->out, one);
-	json_array_foreach(json_object_get(whole, "certificates"), i, one)
-		put_certificate(c->out, one, number(whole, "count"), i);
+	for (size_t i = 0; i < json_array_size(lists); i++)
+		put_list(c->out, json_array_get(lists, i));
+	for (size_t i = 0; i < json_array_size(certificates); i++)
+		put_certificate(c->out, json_array_get(certificates, i), number(whole, "count"), i);
 	json_decref(whole);
 }
 
@@ -108,21 +108,23 @@ put_array(FILE *f, const char *name, const json_t *array)
 void
 ctl_put_ends_json(struct ctl *c, struct slice ends)
 {
-	json_t *whole = ends.p == NULL ? NULL : json_loadb(ends.p, ends.n, 0, NULL), *one;
+	json_t *whole = ends.p == NULL ? NULL : json_loadb(ends.p, ends.n, 0, NULL);
+	const json_t *lists = json_object_get(whole, "lists"), *certificates = json_object_get(whole, "certificates");
 	int64_t now = clock_now();
-	size_t i;
 
-	json_array_foreach(json_object_get(whole, "lists"), i, one) {
+	for (size_t i = 0; i < json_array_size(lists); i++) {
+		json_t *one = json_array_get(lists, i);
 		int64_t updated = number(one, "updated"), late = now - number(one, "next");
 		json_object_set_new(one, "age_seconds", updated == 0 ? json_null() : json_integer(now - updated));
 		json_object_set_new(one, "overdue_seconds", updated == 0 ? json_null() : json_integer(late > 0 ? late : 0));
 	}
-	json_array_foreach(json_object_get(whole, "certificates"), i, one) {
+	for (size_t i = 0; i < json_array_size(certificates); i++) {
+		json_t *one = json_array_get(certificates, i);
 		int64_t end = number(one, "ends");
 		json_object_set_new(one, "days_left", end == 0 ? json_null() : json_integer(days_left(end)));
 	}
-	put_array(c->out, "revocation_lists", json_object_get(whole, "lists"));
-	put_array(c->out, "certificates", json_object_get(whole, "certificates"));
+	put_array(c->out, "revocation_lists", lists);
+	put_array(c->out, "certificates", certificates);
 	if (whole == NULL)
 		fputs(", \"certificates_count\": null", c->out);
 	else
