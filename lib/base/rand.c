@@ -34,3 +34,14 @@ rand_uuid(struct arena *a)
 	    b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13],
 	    b[14], b[15]);
 }
+
+bool
+rand_is_token(struct slice s, size_t n)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		char x = s.p[i];
+		if (!((x >= 'a' && x <= 'z') || (x >= 'A' && x <= 'Z') || (x >= '0' && x <= '9') || x == '-' || x == '_'))
+			return false;
+	}
+	return s.n == (n * 8 + 5) / 6;
+}

@@ -1,8 +1,9 @@
 #include "cards.h"
 
 #include "conv.h"
+#include "rand.h"
 
-#define SESSION_CHARACTERS 43	/* 32 bytes in base64url */
+#define SESSION_BYTES 32
 
 struct slice
 cards_session_mark(struct arena *a, struct slice id)
@@ -17,10 +18,5 @@ cards_session_mark(struct arena *a, struct slice id)
 bool
 cards_is_session(struct slice text)
 {
-	for (size_t i = 0; i < text.n; i++) {
-		char x = text.p[i];
-		if (!((x >= 'a' && x <= 'z') || (x >= 'A' && x <= 'Z') || (x >= '0' && x <= '9') || x == '-' || x == '_'))
-			return false;
-	}
-	return text.n == SESSION_CHARACTERS;
+	return rand_is_token(text, SESSION_BYTES);
 }

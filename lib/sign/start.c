@@ -5,18 +5,6 @@
 #include "rand.h"
 
 #define COOKIE_BYTES 32
-#define COOKIE_CHARACTERS 43
-
-static bool
-is_ours(struct slice cookie)
-{
-	for (size_t i = 0; i < cookie.n; i++) {
-		char x = cookie.p[i];
-		if (!((x >= 'a' && x <= 'z') || (x >= 'A' && x <= 'Z') || (x >= '0' && x <= '9') || x == '-' || x == '_'))
-			return false;
-	}
-	return cookie.n == COOKIE_CHARACTERS;
-}
 
 /* What tells this browser from others. A browser that has such a cookie keeps it, so that two pages in two of its tabs
  * do not take it from each other. *set_cookie: absent when it has one. */
@@ -28,7 +16,7 @@ know_browser(struct visit *v, struct slice *set_cookie)
 	uint8_t hash[32];
 
 	*set_cookie = (struct slice){ NULL, 0 };
-	if (!is_ours(cookie)) {
+	if (!rand_is_token(cookie, COOKIE_BYTES)) {
 		cookie = rand_token(c->arena, COOKIE_BYTES);
 		*set_cookie = web_set_cookie(c->arena, SIGN_COOKIE, cookie);
 		if (cookie.p == NULL || set_cookie->p == NULL)

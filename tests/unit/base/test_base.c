@@ -294,6 +294,11 @@ tokens_differ(void **state)
 	assert_false(slice_eq(rand_token(*state, 16), rand_token(*state, 16)));
 	assert_int_equal(rand_token(*state, 16).n, 22);
 	assert_int_equal(rand_uuid(*state).n, 36);
+	for (size_t n = 1; n < 40; n++)
+		assert_true(rand_is_token(rand_token(*state, n), n));
+	assert_false(rand_is_token(S("abcdefghijklmnopqrstu"), 16));
+	assert_false(rand_is_token(S("abcdefghijklmnopqrstu+"), 16));
+	assert_false(rand_is_token((struct slice){ NULL, 0 }, 16));
 }
 
 int
